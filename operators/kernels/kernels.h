@@ -1,0 +1,116 @@
+// The passes over vectors, on one device.
+//
+// A Kernels object is a backend: `cpu` is built in (cpu_kernels.h), `torch` is
+// a module loaded when asked for (torch_module.h). All pointers handed to a
+// backend are addresses on its device unless said otherwise; vectors hold
+// elements of one Dtype. Backends keep no state of any session.
+//
+// Vectors are processed in blocks of block_elements() elements; a block always
+// begins at a multiple of that size in its vector. Dot products are summed
+// inside a block in an order that the backend fixes, and the caller sums the
+// blocks in index order: on the cpu backend results are the same bits whatever
+// the number of threads, the instruction set and the ranges of the calls.
+//
+// Threads: all functions may be called from several threads at once, on ranges
+// that do not overlap in what they write. Long ranges are spread over the
+// backend's threads.
+//
+// Errors: INTERNAL or RESOURCE_EXHAUSTED with the device's own message; no
+// exception leaves a backend.
+#ifndef CONCORD_OPERATORS_KERNELS_KERNELS_H_
+#define CONCORD_OPERATORS_KERNELS_KERNELS_H_
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "operators/dtype.h"
+
+namespace concord {
+
+// Zeroed memory on a backend's device, freed with the object. The backend must
+// outlive it.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  virtual void* data() const = 0;
+  virtual size_t size() const = 0;  // Bytes.
+};
+
+// Pass 1 over `count` elements that begin at a block's begin:
+//   staged = beta_1 * momentum + (1 - beta_1) * gradient   (momentum != null)
+//   staged = gradient                                      (momentum == null)
+// computed in fp64 and rounded once to the vectors' type, then with the stored,
+// rounded values and for every block b of the range
+//   dots[b * (rows.size() + 1)]         = sum staged^2
+//   dots[b * (rows.size() + 1) + 1 + j] = sum staged * rows[j]
+// in fp64. `gradient` may be `staged` itself (in place). With staged == null
+// nothing is written and `gradient` takes its place in the dots.
+struct IngestPass {
+  Dtype dtype = Dtype::kFloat32;
+  size_t count = 0;
+  double beta_1 = 0;
+  const void* gradient = nullptr;
+  const void* momentum = nullptr;
+  void* staged = nullptr;
+  absl::Span<const void* const> rows;
+  double* dots = nullptr;  // Host memory, ceil(count / block) * (rows + 1).
+};
+
+// Pass 2 over `count` elements that begin at a block's begin:
+//   r      = sum_j direction[j] * rows[j]
+//   pseudo = sum_j pseudo[j] * rows[j] + sum_p previous[p] * previous_rows[p]
+//   second = beta_2 * second + (1 - beta_2) * pseudo^2      (update_second)
+//   update = r / (sqrt(second * correction) + epsilon)
+// The sums and the second momentum are computed in fp64, the second momentum
+// is rounded to the vectors' type and its stored value used in the last line,
+// which is computed in the vectors' type. Without second momentum
+// (second == null) update = r. Where asked for (update_dots != null), for every
+// block b
+//   update_dots[b * (rows.size() + 1)]         = sum update^2
+//   update_dots[b * (rows.size() + 1) + 1 + j] = sum update * rows[j]
+struct CommitPass {
+  Dtype dtype = Dtype::kFloat32;
+  size_t count = 0;
+  absl::Span<const void* const> rows;
+  absl::Span<const double> direction;
+  absl::Span<const double> pseudo;
+  absl::Span<const void* const> previous_rows;
+  absl::Span<const double> previous;
+  void* second = nullptr;
+  bool update_second = false;  // False: recompute a committed update.
+  double beta_2 = 0;
+  double correction = 1;  // 1 / (1 - beta_2^t)
+  double epsilon = 1e-8;
+  void* update = nullptr;
+  double* update_dots = nullptr;  // Host memory.
+};
+
+class Kernels {
+ public:
+  virtual ~Kernels() = default;
+
+  virtual std::string device() const = 0;  // "cpu", "torch:cpu", "cuda:0".
+  virtual int threads() const = 0;
+  virtual size_t block_elements() const = 0;
+  // Whether host pointers are valid device pointers: then the caller may use
+  // memory where it lies and the copies below are plain memcpys.
+  virtual bool host_accessible() const = 0;
+
+  virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
+      size_t bytes) = 0;
+  virtual absl::Status CopyFromHost(void* to, const void* from,
+                                    size_t bytes) = 0;
+  virtual absl::Status CopyToHost(void* to, const void* from,
+                                  size_t bytes) = 0;
+
+  virtual absl::Status Ingest(const IngestPass& pass) = 0;
+  virtual absl::Status Commit(const CommitPass& pass) = 0;
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_OPERATORS_KERNELS_KERNELS_H_
