@@ -44,9 +44,9 @@ struct ConFIGOptions {
 using CombinerOptions = std::variant<ConFIGOptions>;
 
 struct CombineInput {
-  Eigen::MatrixXd gram;              // m x m, symmetric, finite.
-  absl::Span<const double> losses;   // m recorded losses, or empty.
-  absl::Span<const double> state;    // What the last committed solve returned.
+  Eigen::MatrixXd gram;             // m x m, symmetric, finite.
+  absl::Span<const double> losses;  // m recorded losses, or empty.
+  absl::Span<const double> state;   // What the last committed solve returned.
   // Which of the operator's vectors the rows are; empty: 0 … m-1. Per-vector
   // options (given weights) are picked with it.
   absl::Span<const int> indexes;
@@ -81,7 +81,8 @@ std::vector<std::string> CombinerNames();
 Eigen::MatrixXd Cosines(const Eigen::MatrixXd& gram);
 
 // INVALID_ARGUMENT (INVALID_MATRIX) unless `gram` is square, finite, symmetric
-// to 1e-9 of its largest entry, with a diagonal >= 0. For matrices from outside.
+// to 1e-9 of its largest entry, with a diagonal >= 0. For matrices from
+// outside.
 absl::Status ValidateGram(const Eigen::MatrixXd& gram);
 
 }  // namespace concord

@@ -42,6 +42,11 @@ class LossRecorder {
   virtual absl::Status Restore(absl::Span<const double> state) = 0;
 };
 
+// INVALID_ARGUMENT unless `indexes` are distinct, in [0, num_losses), and there
+// is one finite value for each.
+absl::Status ValidateLosses(absl::Span<const int> indexes,
+                            absl::Span<const double> losses, int num_losses);
+
 absl::StatusOr<std::unique_ptr<LossRecorder>> MakeLossRecorder(
     const LossRecorderOptions& options, int num_losses);
 

@@ -10,7 +10,8 @@
 // Until Commit has returned OK the committed state is untouched: a step may be
 // given up at any time with Reset().
 //
-// PseudoMomentumOperator (M-ConFIG; t_i counts updates of loss i, t live steps):
+// PseudoMomentumOperator (M-ConFIG; t_i counts updates of loss i, t live
+// steps):
 //   m_i <- b1 m_i + (1-b1) g_i        mhat_i = m_i / (1 - b1^t_i)
 //   update = 0 until every loss has been seen; then
 //   r = sum c_j mhat_j                f = r (1 - b1^t)
@@ -74,11 +75,11 @@ struct OperatorOptions {
 // A step that is solved and not yet committed, or the last committed one.
 struct StepSolution {
   bool warming_up = false;
-  std::vector<int> indexes;     // The rows combined; all, or the step's (none).
-  Combination combination;      // Coefficients of the rows (of mhat).
-  Eigen::MatrixXd gram;         // Of the rows combined (of mhat).
+  std::vector<int> indexes;  // The rows combined; all, or the step's (none).
+  Combination combination;   // Coefficients of the rows (of mhat).
+  Eigen::MatrixXd gram;      // Of the rows combined (of mhat).
   Eigen::MatrixXd cosines;
-  std::vector<double> losses;   // Recorded ones; empty without a recorder.
+  std::vector<double> losses;  // Recorded ones; empty without a recorder.
   // <r, row> / (|r| |row|), 0 for a zero row. Filled by Solve.
   std::vector<double> direction_cosines;
   // <update, row> / (|update| |row|). Filled by Commit, when asked for.

@@ -1,0 +1,134 @@
+#include "operators/momentum/no_momentum.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "operators/errors.h"
+#include "operators/momentum/staged_operator.h"
+
+namespace concord {
+namespace {
+
+class NoMomentum : public StagedOperator {
+ public:
+  NoMomentum(const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
+             std::unique_ptr<Combiner> combiner,
+             std::unique_ptr<LossRecorder> recorder)
+      : StagedOperator(options, 0, std::move(kernels), std::move(combiner),
+                       std::move(recorder)) {}
+
+  // Memory for vectors that arrive in pieces. Ingest uses the caller's own.
+  absl::StatusOr<StagedRow*> Stage(int index) override {
+    if (memory_ == nullptr) {
+      absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
+          kernels_->Allocate(MomentumOperator::MemoryBytes(options_));
+      if (!memory.ok()) return memory.status();
+      memory_ = *std::move(memory);
+      for (int slot = 0; slot < MaxVectorsPerStep(options_); ++slot) {
+        staging_.SetMemory(slot, static_cast<std::byte*>(memory_->data()) +
+                                     slot * VectorBytes());
+      }
+    }
+    return StagedOperator::Stage(index);
+  }
+
+  absl::Status Recompute(void* /*update*/) const override {
+    return absl::UnimplementedError(
+        "an operator without momentum does not keep its gradients");
+  }
+
+  absl::StatusOr<OperatorState> Export() const override {
+    OperatorState state;
+    state.committed_steps = committed_steps_;
+    state.combiner = combiner_state_;
+    if (recorder_ != nullptr) state.recorder = recorder_->State();
+    return state;
+  }
+
+  absl::Status Import(const OperatorState& state) override {
+    if (!state.momenta.empty() || !state.second.empty()) {
+      return InvalidField("INVALID_OPTION", "state", "momenta",
+                          "the state of an operator without momentum");
+    }
+    std::unique_ptr<LossRecorder> recorder;
+    if (recorder_ != nullptr) {
+      recorder = recorder_->Clone();
+      const absl::Status status = recorder->Restore(state.recorder);
+      if (!status.ok()) return status;
+    }
+    Reset();
+    committed_steps_ = state.committed_steps;
+    combiner_state_ = state.combiner;
+    recorder_ = std::move(recorder);
+    committed_.reset();
+    return absl::OkStatus();
+  }
+
+ protected:
+  Staging::CommittedRows committed_rows() const override { return {}; }
+
+  absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
+                         absl::Span<const double> losses,
+                         StepSolution* solution) override {
+    const int m = options_.num_vectors;
+    const absl::StatusOr<Eigen::MatrixXd> gram =
+        staging_.Gram(rows, {}, Eigen::MatrixXd::Zero(m, m));
+    if (!gram.ok()) return gram.status();
+    vectors_.clear();
+    for (const Staging::Row* row : rows) {
+      solution->indexes.push_back(row->index());
+      vectors_.push_back(row->vector());
+    }
+    solution->gram = (*gram)(solution->indexes, solution->indexes);
+
+    CombineInput input;
+    input.gram = solution->gram;
+    std::vector<double> losses_of_rows;
+    if (!losses.empty()) {
+      for (const int index : solution->indexes) {
+        losses_of_rows.push_back(losses[index]);
+      }
+    }
+    input.losses = losses_of_rows;
+    input.state = combiner_state_;
+    input.indexes = solution->indexes;
+    absl::StatusOr<Combination> combination = combiner_->Solve(input);
+    if (!combination.ok()) return combination.status();
+    solution->combination = *std::move(combination);
+    coefficients_ = solution->combination.coefficients;
+    squares_ = solution->gram.diagonal();
+    return absl::OkStatus();
+  }
+
+  CommitPass PassOfSolved() override {
+    CommitPass pass;
+    pass.rows = vectors_;
+    pass.direction = coefficients_;
+    return pass;
+  }
+
+  double PassRowSquare(size_t i) const override { return squares_[i]; }
+
+  void Switch(absl::Span<Staging::Row* const> /*rows*/) override {
+    vectors_.clear();
+  }
+
+ private:
+  std::unique_ptr<DeviceMemory> memory_;
+  // Of the solved step.
+  std::vector<const void*> vectors_;
+  std::vector<double> coefficients_;
+  Eigen::VectorXd squares_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MomentumOperator>> MakeNoMomentum(
+    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
+    std::unique_ptr<Combiner> combiner,
+    std::unique_ptr<LossRecorder> recorder) {
+  return std::make_unique<NoMomentum>(options, std::move(kernels),
+                                      std::move(combiner), std::move(recorder));
+}
+
+}  // namespace concord

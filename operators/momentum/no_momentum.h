@@ -1,0 +1,20 @@
+// No momentum: every step combines the vectors it brings, see
+// momentum_operator.h.
+#ifndef CONCORD_OPERATORS_MOMENTUM_NO_MOMENTUM_H_
+#define CONCORD_OPERATORS_MOMENTUM_NO_MOMENTUM_H_
+
+#include <memory>
+
+#include "operators/momentum/momentum_operator.h"
+
+namespace concord {
+
+inline constexpr char kNoMomentumName[] = "none";
+
+absl::StatusOr<std::unique_ptr<MomentumOperator>> MakeNoMomentum(
+    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
+    std::unique_ptr<Combiner> combiner, std::unique_ptr<LossRecorder> recorder);
+
+}  // namespace concord
+
+#endif  // CONCORD_OPERATORS_MOMENTUM_NO_MOMENTUM_H_

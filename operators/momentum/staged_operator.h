@@ -1,0 +1,101 @@
+// What all momentum operators share: staged rows, the recorder, the solved step
+// and the order of the phases. A subclass brings its own state and algebra.
+#ifndef CONCORD_OPERATORS_MOMENTUM_STAGED_OPERATOR_H_
+#define CONCORD_OPERATORS_MOMENTUM_STAGED_OPERATOR_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "operators/momentum/momentum_operator.h"
+#include "operators/momentum/staging.h"
+
+namespace concord {
+
+class StagedOperator : public MomentumOperator {
+ public:
+  const OperatorOptions& options() const override { return options_; }
+
+  absl::StatusOr<StagedRow*> Stage(int index) override;
+  void Drop(StagedRow* row) override;
+  absl::Status Append(StagedRow* row,
+                      absl::Span<const std::byte> bytes) override;
+  absl::Status Complete(StagedRow* row) override;
+  absl::Status Ingest(absl::Span<const int> indexes,
+                      absl::Span<const void* const> gradients) override;
+  void Reset() override;
+
+  absl::Status Solve(absl::Span<const int> loss_indexes,
+                     absl::Span<const double> losses) override;
+  const StepSolution* solution() const override {
+    return solution_.has_value() ? &*solution_ : nullptr;
+  }
+  absl::Status Commit(void* update, bool with_update_cosines,
+                      absl::FunctionRef<void(size_t)> progress) override;
+  bool broken() const override { return broken_; }
+
+  int64_t committed_steps() const override { return committed_steps_; }
+  const StepSolution* committed() const override {
+    return committed_.has_value() ? &*committed_ : nullptr;
+  }
+  const LossRecorder* recorder() const override { return recorder_.get(); }
+
+ protected:
+  StagedOperator(const OperatorOptions& options, double beta_1,
+                 std::shared_ptr<Kernels> kernels,
+                 std::unique_ptr<Combiner> combiner,
+                 std::unique_ptr<LossRecorder> recorder);
+
+  // The committed vectors, or none.
+  virtual Staging::CommittedRows committed_rows() const = 0;
+  // Solves for `rows` (complete, by index) with `losses`; keeps what Switch and
+  // Pass need. Fills everything of `solution` but the losses and cosines.
+  virtual absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
+                                 absl::Span<const double> losses,
+                                 StepSolution* solution) = 0;
+  // The coefficients of the commit's pass over whole vectors.
+  virtual CommitPass PassOfSolved() = 0;
+  // |row|^2 of the pass's row i.
+  virtual double PassRowSquare(size_t i) const = 0;
+  // Makes the solved step the state.
+  virtual void Switch(absl::Span<Staging::Row* const> rows) = 0;
+
+  // Runs `pass`, whose pointers are to whole vectors, in ranges; returns the
+  // dot products of the update with itself and the rows where asked for.
+  absl::Status RunPass(const CommitPass& pass, bool with_dots,
+                       std::vector<double>* dots,
+                       absl::FunctionRef<void(size_t)> progress) const;
+
+  size_t VectorBytes() const {
+    return options_.num_parameters * SizeOf(options_.dtype);
+  }
+  absl::Status CheckUsable() const;
+
+  const OperatorOptions options_;
+  const std::shared_ptr<Kernels> kernels_;
+  const std::unique_ptr<Combiner> combiner_;
+  Staging staging_;
+  std::unique_ptr<LossRecorder> recorder_;
+  std::vector<double> combiner_state_;
+  int64_t committed_steps_ = 0;
+  std::optional<StepSolution> committed_;
+
+ private:
+  std::optional<StepSolution> solution_;
+  std::vector<Staging::Row*> solved_rows_;
+  std::unique_ptr<LossRecorder> next_recorder_;
+  bool broken_ = false;
+};
+
+// `options.max_vectors_per_step` with its default filled in.
+int MaxVectorsPerStep(const OperatorOptions& options);
+
+// <direction, row_i> / (|direction| |row_i|) for the direction that the
+// coefficients make of rows with this Gram matrix; 0 for a zero row or
+// direction.
+std::vector<double> DirectionCosines(const Eigen::MatrixXd& gram,
+                                     absl::Span<const double> coefficients);
+
+}  // namespace concord
+
+#endif  // CONCORD_OPERATORS_MOMENTUM_STAGED_OPERATOR_H_

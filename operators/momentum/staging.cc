@@ -1,0 +1,367 @@
+#include "operators/momentum/staging.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "absl/container/fixed_array.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/str_cat.h"
+#include "operators/errors.h"
+
+namespace concord {
+namespace {
+
+// Blocks of several rows that are ingested in turn stay in the cache together:
+// the second row's dot products find the first row there.
+constexpr size_t kBlocksTogether = 8;
+
+template <class T>
+size_t FirstNonFinite(const std::vector<std::byte>& bytes) {
+  const size_t count = bytes.size() / sizeof(T);
+  for (size_t e = 0; e < count; ++e) {
+    T value;
+    std::memcpy(&value, bytes.data() + e * sizeof(T), sizeof(T));
+    if (!std::isfinite(value)) return e;
+  }
+  return count;
+}
+
+}  // namespace
+
+Staging::Staging(const Shape& shape, Kernels* kernels)
+    : shape_(shape),
+      kernels_(kernels),
+      blocks_((shape.num_parameters + kernels->block_elements() - 1) /
+              kernels->block_elements()) {
+  for (int slot = 0; slot < shape.max_rows; ++slot) {
+    auto row = std::make_unique<Row>();
+    row->slot_ = slot;
+    row->self_.assign(blocks_, 0.0);
+    row->committed_.assign(shape.num_vectors, std::vector<double>(blocks_));
+    row->has_committed_.assign(shape.num_vectors,
+                               std::vector<uint8_t>(blocks_));
+    row->staged_.assign(shape.max_rows, std::vector<double>(blocks_));
+    row->staged_id_.assign(shape.max_rows, std::vector<uint32_t>(blocks_));
+    slots_.push_back(std::move(row));
+  }
+}
+
+void Staging::SetMemory(int slot, void* memory) {
+  absl::MutexLock lock(&mutex_);
+  slots_[slot]->memory_ = memory;
+}
+
+size_t Staging::BlockBytes() const {
+  return kernels_->block_elements() * SizeOf(shape_.dtype);
+}
+
+size_t Staging::VectorBytes() const {
+  return shape_.num_parameters * SizeOf(shape_.dtype);
+}
+
+Staging::Row* Staging::Find(int index) {
+  for (const auto& row : slots_) {
+    if (row->index_ == index) return row.get();
+  }
+  return nullptr;
+}
+
+absl::StatusOr<Staging::Row*> Staging::Stage(int index) {
+  absl::MutexLock lock(&mutex_);
+  return StageLocked(index);
+}
+
+absl::StatusOr<Staging::Row*> Staging::StageLocked(int index) {
+  if (index < 0 || index >= shape_.num_vectors) {
+    return InvalidField("INDEX_OUT_OF_RANGE", "index", absl::StrCat(index),
+                        absl::StrCat("0 … ", shape_.num_vectors - 1));
+  }
+  if (Find(index) != nullptr) {
+    return InvalidField("DUPLICATE_INDEX", "index", absl::StrCat(index),
+                        "every vector at most once per step");
+  }
+  Row* row = Find(-1);
+  if (row == nullptr) {
+    return InvalidField(
+        "TOO_MANY_VECTORS", "index", absl::StrCat(index),
+        absl::StrCat("at most ", shape_.max_rows, " vectors per step"));
+  }
+  row->index_ = index;
+  row->id_ = ++last_id_ == 0 ? ++last_id_ : last_id_;
+  row->complete_ = false;
+  row->received_ = 0;
+  row->vector_ = row->memory_;
+  row->frontier_.store(0, std::memory_order_relaxed);
+  for (auto& has : row->has_committed_) std::fill(has.begin(), has.end(), 0);
+  for (auto& ids : row->staged_id_) std::fill(ids.begin(), ids.end(), 0);
+  return row;
+}
+
+void Staging::Free(Row* row) { row->index_ = -1; }
+
+void Staging::Drop(Row* row) {
+  absl::MutexLock lock(&mutex_);
+  Free(row);
+}
+
+void Staging::Reset() {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& row : slots_) Free(row.get());
+}
+
+absl::Status Staging::Append(Row* row, absl::Span<const std::byte> bytes,
+                             CommittedRows committed) {
+  if (bytes.size() > VectorBytes() - row->received_) {
+    return InvalidField("CHUNK_TOO_LARGE", "vector length",
+                        absl::StrCat(row->received_ + bytes.size(), " bytes"),
+                        absl::StrCat(VectorBytes(), " bytes"));
+  }
+  // A block at a time goes into its place and is worked on at once, while it
+  // is in the cache.
+  while (!bytes.empty()) {
+    const size_t block = row->received_ / BlockBytes();
+    const size_t room = (block + 1) * BlockBytes() - row->received_;
+    const size_t count = std::min(room, bytes.size());
+    absl::Status status = kernels_->CopyFromHost(
+        static_cast<std::byte*>(row->memory_) + row->received_, bytes.data(),
+        count);
+    if (!status.ok()) return status;
+    row->received_ += count;
+    bytes.remove_prefix(count);
+    if (count == room) {
+      absl::ReaderMutexLock lock(&mutex_);
+      status = IngestBlocks(row, row->memory_, block, block + 1, committed);
+      if (!status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Staging::Complete(Row* row, CommittedRows committed) {
+  if (row->received_ != VectorBytes()) {
+    return InvalidField("LENGTH_MISMATCH", "vector length",
+                        absl::StrCat(row->received_, " bytes"),
+                        absl::StrCat(VectorBytes(), " bytes"));
+  }
+  if (row->frontier_.load(std::memory_order_relaxed) < blocks_) {
+    absl::ReaderMutexLock lock(&mutex_);
+    const absl::Status status =
+        IngestBlocks(row, row->memory_, blocks_ - 1, blocks_, committed);
+    if (!status.ok()) return status;
+  }
+  const absl::Status status = CheckFinite(*row);
+  if (!status.ok()) return status;
+  row->complete_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Staging::Ingest(absl::Span<const int> indexes,
+                             absl::Span<const void* const> gradients,
+                             CommittedRows committed) {
+  if (indexes.size() != gradients.size()) {
+    return InvalidField("LENGTH_MISMATCH", "gradients",
+                        absl::StrCat(gradients.size(), " vectors"),
+                        absl::StrCat(indexes.size(), ", one per index"));
+  }
+  std::vector<Row*> rows;
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (size_t i = 0; i < indexes.size() && status.ok(); ++i) {
+      absl::StatusOr<Row*> row = StageLocked(indexes[i]);
+      status = row.status();
+      if (!status.ok()) break;
+      rows.push_back(*row);
+      // Without momentum the caller's memory is the row.
+      if (committed.empty()) (*row)->vector_ = gradients[i];
+    }
+  }
+  if (status.ok()) {
+    const size_t together =
+        rows.size() == 1
+            ? blocks_
+            : kBlocksTogether * static_cast<size_t>(kernels_->threads());
+    absl::ReaderMutexLock lock(&mutex_);
+    for (size_t begin = 0; begin < blocks_ && status.ok(); begin += together) {
+      const size_t end = std::min(begin + together, blocks_);
+      for (size_t i = 0; i < rows.size() && status.ok(); ++i) {
+        status = IngestBlocks(
+            rows[i],
+            static_cast<const std::byte*>(gradients[i]) + begin * BlockBytes(),
+            begin, end, committed);
+      }
+    }
+  }
+  for (size_t i = 0; i < rows.size() && status.ok(); ++i) {
+    rows[i]->received_ = VectorBytes();
+    status = CheckFinite(*rows[i]);
+    rows[i]->complete_ = status.ok();
+  }
+  if (!status.ok()) {
+    absl::MutexLock lock(&mutex_);
+    for (Row* row : rows) Free(row);
+  }
+  return status;
+}
+
+absl::Status Staging::IngestBlocks(Row* row, const void* gradient, size_t begin,
+                                   size_t end, CommittedRows committed) {
+  const size_t element = SizeOf(shape_.dtype);
+  const size_t first = begin * kernels_->block_elements();
+  const size_t offset = first * element;
+  const auto at = [offset](const void* vector) {
+    return static_cast<const std::byte*>(vector) + offset;
+  };
+
+  // The rows to multiply with, and where their partial products go.
+  absl::InlinedVector<const void*, 8> others;
+  absl::InlinedVector<double*, 8> targets;
+  for (int j = 0; j < static_cast<int>(committed.size()); ++j) {
+    // A row that is being replaced too will be met in its new form.
+    if (j == row->index_ || Find(j) != nullptr) continue;
+    others.push_back(at(committed[j]));
+    targets.push_back(row->committed_[j].data());
+    std::fill(row->has_committed_[j].begin() + begin,
+              row->has_committed_[j].begin() + end, 1);
+  }
+  for (const auto& other : slots_) {
+    if (other.get() == row || other->index_ < 0) continue;
+    if (other->frontier_.load(std::memory_order_acquire) < end) continue;
+    others.push_back(at(other->vector_));
+    targets.push_back(row->staged_[other->slot_].data());
+    std::fill(row->staged_id_[other->slot_].begin() + begin,
+              row->staged_id_[other->slot_].begin() + end, other->id_);
+  }
+
+  const size_t width = others.size() + 1;
+  absl::FixedArray<double, 16> dots((end - begin) * width);
+  const bool own_memory = row->vector_ == row->memory_;
+  IngestPass pass;
+  pass.dtype = shape_.dtype;
+  pass.count =
+      std::min(end * kernels_->block_elements(), shape_.num_parameters) - first;
+  pass.beta_1 = shape_.beta_1;
+  pass.gradient = gradient == row->memory_ ? at(gradient) : gradient;
+  pass.momentum = committed.empty() ? nullptr : at(committed[row->index_]);
+  pass.staged =
+      own_memory ? static_cast<std::byte*>(row->memory_) + offset : nullptr;
+  pass.rows = others;
+  pass.dots = dots.data();
+  const absl::Status status = kernels_->Ingest(pass);
+  if (!status.ok()) return status;
+  for (size_t b = begin; b < end; ++b) {
+    const double* of_block = dots.data() + (b - begin) * width;
+    row->self_[b] = of_block[0];
+    for (size_t j = 0; j < others.size(); ++j) targets[j][b] = of_block[1 + j];
+  }
+  row->frontier_.store(end, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+absl::Status Staging::CheckFinite(const Row& row) const {
+  double sum = 0;
+  for (const double part : row.self_) sum += part;
+  if (std::isfinite(sum)) return absl::OkStatus();
+  // Rare: find the element that is to blame.
+  std::vector<std::byte> block;
+  for (size_t b = 0; b < blocks_; ++b) {
+    if (std::isfinite(row.self_[b])) continue;
+    const size_t offset = b * BlockBytes();
+    block.resize(std::min(BlockBytes(), VectorBytes() - offset));
+    const absl::Status status = kernels_->CopyToHost(
+        block.data(), static_cast<const std::byte*>(row.vector_) + offset,
+        block.size());
+    if (!status.ok()) return status;
+    const size_t e = shape_.dtype == Dtype::kFloat32
+                         ? FirstNonFinite<float>(block)
+                         : FirstNonFinite<double>(block);
+    const size_t element = offset / SizeOf(shape_.dtype) + e;
+    if (e < block.size() / SizeOf(shape_.dtype)) {
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       {"NON_FINITE",
+                        absl::StrCat("vector ", row.index_, "[", element, "]"),
+                        "NaN or Inf",
+                        "finite numbers",
+                        {{"index", absl::StrCat(row.index_)},
+                         {"element", absl::StrCat(element)}}});
+    }
+  }
+  return InvalidField("OUT_OF_SCALE", absl::StrCat("vector ", row.index_),
+                      "a sum of squares that is not finite",
+                      "numbers whose squares can be summed in float64");
+}
+
+absl::StatusOr<std::vector<Staging::Row*>> Staging::CompleteRows() {
+  absl::MutexLock lock(&mutex_);
+  std::vector<Row*> rows;
+  for (const auto& row : slots_) {
+    if (row->index_ < 0) continue;
+    if (!row->complete_) {
+      return absl::InternalError(absl::StrCat(
+          "vector ", row->index_, " is staged but not complete at the solve"));
+    }
+    rows.push_back(row.get());
+  }
+  std::sort(rows.begin(), rows.end(),
+            [](const Row* a, const Row* b) { return a->index_ < b->index_; });
+  return rows;
+}
+
+absl::StatusOr<double> Staging::PairDot(const Row& row, const void* other,
+                                        size_t block) {
+  const size_t first = block * kernels_->block_elements();
+  const size_t offset = first * SizeOf(shape_.dtype);
+  const void* others[] = {static_cast<const std::byte*>(other) + offset};
+  double dots[2];
+  IngestPass pass;
+  pass.dtype = shape_.dtype;
+  pass.count =
+      std::min(kernels_->block_elements(), shape_.num_parameters - first);
+  pass.gradient = static_cast<const std::byte*>(row.vector_) + offset;
+  pass.rows = others;
+  pass.dots = dots;
+  const absl::Status status = kernels_->Ingest(pass);
+  if (!status.ok()) return status;
+  return dots[1];
+}
+
+absl::StatusOr<Eigen::MatrixXd> Staging::Gram(absl::Span<Row* const> rows,
+                                              CommittedRows committed,
+                                              const Eigen::MatrixXd& gram) {
+  Eigen::MatrixXd result = gram;
+  std::vector<const Row*> staged(shape_.num_vectors, nullptr);
+  for (const Row* row : rows) staged[row->index_] = row;
+  for (const Row* row : rows) {
+    const int i = row->index_;
+    double norm = 0;
+    for (const double part : row->self_) norm += part;
+    result(i, i) = norm;
+    for (int j = 0; j < shape_.num_vectors; ++j) {
+      const Row* other = staged[j];
+      if (j == i || (other != nullptr && j < i)) continue;
+      if (other == nullptr && committed.empty()) continue;
+      double sum = 0;
+      for (size_t b = 0; b < blocks_; ++b) {
+        if (other == nullptr && row->has_committed_[j][b]) {
+          sum += row->committed_[j][b];
+        } else if (other != nullptr &&
+                   row->staged_id_[other->slot_][b] == other->id_) {
+          sum += row->staged_[other->slot_][b];
+        } else if (other != nullptr &&
+                   other->staged_id_[row->slot_][b] == row->id_) {
+          sum += other->staged_[row->slot_][b];
+        } else {
+          const absl::StatusOr<double> part = PairDot(
+              *row, other == nullptr ? committed[j] : other->vector_, b);
+          if (!part.ok()) return part.status();
+          sum += *part;
+        }
+      }
+      result(i, j) = result(j, i) = sum;
+    }
+  }
+  return result;
+}
+
+}  // namespace concord
