@@ -1,0 +1,373 @@
+// Kernels as ATen expressions: the same lines run on every device that LibTorch
+// has. The one file of the project that sees LibTorch's headers.
+//
+// A range is worked off in slabs of whole blocks, a slab being a matrix with
+// one block per row, so that a device sees few, long operations and the
+// temporary fp64 tensors stay small beside the vectors.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "ATen/Parallel.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "c10/core/DeviceGuard.h"
+#include "c10/core/InferenceMode.h"
+#include "c10/core/impl/LocalDispatchKeySet.h"
+#include "c10/core/impl/VirtualGuardImpl.h"
+#include "operators/dtype.h"
+#include "operators/kernels/kernels.h"
+#include "operators/kernels/torch/torch_factory.h"
+
+namespace concord {
+namespace {
+
+constexpr size_t kBlockElements = size_t{1} << 18;
+// A slab's temporaries are this many elements of fp64 each: 32 MiB.
+constexpr size_t kSlabBlocks = 16;
+
+// Runs `body`; what it throws becomes a status.
+template <typename Body>
+absl::Status Guarded(Body&& body) {
+  try {
+    body();
+    return absl::OkStatus();
+  } catch (const c10::OutOfMemoryError& error) {
+    return absl::ResourceExhaustedError(error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of host memory");
+  } catch (const c10::Error& error) {
+    return absl::InternalError(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  } catch (...) {
+    return absl::InternalError("LibTorch threw an object of unknown type");
+  }
+}
+
+// What every use of ATen here runs under. The thread may be one of Python's,
+// with autograd, autocast or a dispatch mode switched on: none of them is to
+// see these operations.
+class Scope {
+ public:
+  explicit Scope(c10::Device device) : device_(device) {}
+
+ private:
+  c10::InferenceMode inference_;
+  c10::impl::ExcludeDispatchKeyGuard plain_{c10::autocast_dispatch_keyset |
+                                            c10::python_ks};
+  c10::DeviceGuard device_;
+};
+
+class TensorMemory : public DeviceMemory {
+ public:
+  explicit TensorMemory(at::Tensor bytes) : bytes_(std::move(bytes)) {}
+  void* data() const override { return bytes_.data_ptr(); }
+  size_t size() const override { return static_cast<size_t>(bytes_.numel()); }
+
+ private:
+  at::Tensor bytes_;
+};
+
+// Consecutive whole blocks, or a vector's last, partial one.
+struct Slab {
+  size_t begin = 0;   // First element.
+  size_t blocks = 0;  // Rows.
+  size_t width = 0;   // Elements of one row.
+};
+
+// Calls `work(slab)` for the slabs of a range of `count` elements, in order.
+template <typename Work>
+void ForEachSlab(size_t count, Work&& work) {
+  for (size_t begin = 0; begin < count;) {
+    const size_t left = count - begin;
+    Slab slab{begin, 1, left};
+    if (left >= kBlockElements) {
+      slab.blocks = std::min(left / kBlockElements, kSlabBlocks);
+      slab.width = kBlockElements;
+    }
+    work(slab);
+    begin += slab.blocks * slab.width;
+  }
+}
+
+template <typename Number>
+constexpr Number kLargestDenormal = std::numeric_limits<Number>::min() -
+                                    std::numeric_limits<Number>::denorm_min();
+
+// Denormals become zero, as on the cpu backend.
+at::Tensor Flushed(const at::Tensor& values) {
+  return at::hardshrink(values, values.scalar_type() == at::kFloat
+                                    ? at::Scalar(kLargestDenormal<float>)
+                                    : at::Scalar(kLargestDenormal<double>));
+}
+
+class TorchKernels : public Kernels {
+ public:
+  explicit TorchKernels(c10::Device device) : device_(device) {}
+
+  std::string device() const override {
+    return device_.is_cpu() ? "torch:cpu" : device_.str();
+  }
+  int threads() const override {
+    return device_.is_cpu() ? at::get_num_threads() : 1;
+  }
+  size_t block_elements() const override { return kBlockElements; }
+  bool host_accessible() const override { return device_.is_cpu(); }
+
+  absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
+      size_t bytes) override {
+    std::unique_ptr<DeviceMemory> memory;
+    const absl::Status status = Guarded([&] {
+      const Scope scope(device_);
+      memory = std::make_unique<TensorMemory>(at::zeros(
+          {static_cast<int64_t>(bytes)}, at::device(device_).dtype(at::kByte)));
+    });
+    if (!status.ok()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(device(), ": ", bytes, " bytes: ", status.message()));
+    }
+    return memory;
+  }
+
+  absl::Status CopyFromHost(void* to, const void* from, size_t bytes) override {
+    return Copy(to, device_, from, c10::kCPU, bytes);
+  }
+
+  absl::Status CopyToHost(void* to, const void* from, size_t bytes) override {
+    return Copy(to, c10::kCPU, from, device_, bytes);
+  }
+
+  absl::Status Ingest(const IngestPass& pass) override {
+    return Guarded([&] {
+      const Scope scope(device_);
+      at::Tensor dots = NewDots(pass.count, pass.rows.size());
+      ForEachSlab(pass.count, [&](const Slab& slab) {
+        at::Tensor vector = View(pass.gradient, pass.dtype, slab);
+        if (pass.staged != nullptr) {
+          at::Tensor staged = View(pass.staged, pass.dtype, slab);
+          if (pass.momentum != nullptr) {
+            staged.copy_(Flushed(View(pass.momentum, pass.dtype, slab)
+                                     .to(at::kDouble)
+                                     .mul(pass.beta_1)
+                                     .add_(vector, 1 - pass.beta_1)
+                                     .to(staged.scalar_type())));
+          } else if (pass.staged != pass.gradient) {
+            staged.copy_(vector);
+          }
+          vector = staged;
+        }
+        // Denormals weigh nothing in the dots: a row of them is a zero row.
+        vector = Flushed(vector);
+        WriteDots(vector, pass.rows, pass.dtype, slab, dots);
+      });
+      DotsToHost(dots, pass.dots);
+      Synchronize();
+    });
+  }
+
+  absl::Status Commit(const CommitPass& pass) override {
+    return Guarded([&] {
+      const Scope scope(device_);
+      at::Tensor dots;
+      if (pass.update_dots != nullptr) {
+        dots = NewDots(pass.count, pass.rows.size());
+      }
+      ForEachSlab(pass.count, [&](const Slab& slab) {
+        const at::Tensor update = UpdateOf(pass, slab);
+        View(pass.update, pass.dtype, slab).copy_(update);
+        if (pass.update_dots != nullptr) {
+          WriteDots(update, pass.rows, pass.dtype, slab, dots);
+        }
+      });
+      if (pass.update_dots != nullptr) DotsToHost(dots, pass.update_dots);
+      Synchronize();
+    });
+  }
+
+ private:
+  static at::ScalarType ScalarTypeOf(Dtype dtype) {
+    return dtype == Dtype::kFloat32 ? at::kFloat : at::kDouble;
+  }
+
+  // Memory as a tensor. The device is told, not asked for: looking it up costs
+  // a call of the driver.
+  static at::Tensor Blob(const void* data, at::IntArrayRef sizes,
+                         at::ScalarType type, c10::Device device) {
+    return at::for_blob(const_cast<void*>(data), sizes)
+        .options(at::device(device).dtype(type))
+        .target_device(device)
+        .make_tensor();
+  }
+
+  absl::Status Copy(void* to, c10::Device to_device, const void* from,
+                    c10::Device from_device, size_t bytes) {
+    if (bytes == 0) return absl::OkStatus();
+    return Guarded([&] {
+      const Scope scope(device_);
+      const int64_t size = static_cast<int64_t>(bytes);
+      Blob(to, {size}, at::kByte, to_device)
+          .copy_(Blob(from, {size}, at::kByte, from_device));
+      Synchronize();
+    });
+  }
+
+  at::Tensor View(const void* vector, Dtype dtype, const Slab& slab) const {
+    return Blob(
+        static_cast<const char*>(vector) + slab.begin * SizeOf(dtype),
+        {static_cast<int64_t>(slab.blocks), static_cast<int64_t>(slab.width)},
+        ScalarTypeOf(dtype), device_);
+  }
+
+  // sum_j coefficients[j] * rows[j] in fp64; added to `sum` where there is one.
+  at::Tensor WeightedSum(absl::Span<const void* const> rows,
+                         absl::Span<const double> coefficients, Dtype dtype,
+                         const Slab& slab,
+                         std::optional<at::Tensor> sum = std::nullopt) const {
+    for (size_t j = 0; j < rows.size(); ++j) {
+      const at::Tensor row = View(rows[j], dtype, slab);
+      if (sum.has_value()) {
+        sum->add_(row, coefficients[j]);
+      } else {
+        sum = row.to(at::kDouble).mul(coefficients[j]);
+      }
+    }
+    if (sum.has_value()) return *sum;
+    return at::zeros(
+        {static_cast<int64_t>(slab.blocks), static_cast<int64_t>(slab.width)},
+        at::device(device_).dtype(at::kDouble));
+  }
+
+  // One slab of the update; writes the second momentum where asked to.
+  at::Tensor UpdateOf(const CommitPass& pass, const Slab& slab) const {
+    const at::ScalarType type = ScalarTypeOf(pass.dtype);
+    const at::Tensor r =
+        WeightedSum(pass.rows, pass.direction, pass.dtype, slab).to(type);
+    if (pass.second == nullptr) return Flushed(r);
+    at::Tensor second = View(pass.second, pass.dtype, slab);
+    if (pass.update_second) {
+      const at::Tensor pseudo =
+          WeightedSum(pass.previous_rows, pass.previous, pass.dtype, slab,
+                      WeightedSum(pass.rows, pass.pseudo, pass.dtype, slab));
+      second.copy_(Flushed(second.to(at::kDouble)
+                               .mul(pass.beta_2)
+                               .add_(pseudo.square(), 1 - pass.beta_2)
+                               .to(type)));
+    }
+    return Flushed(
+        r.div(second.mul(pass.correction).sqrt_().add_(pass.epsilon)));
+  }
+
+  at::Tensor NewDots(size_t count, size_t rows) const {
+    return at::empty(
+        {static_cast<int64_t>((count + kBlockElements - 1) / kBlockElements),
+         static_cast<int64_t>(rows + 1)},
+        at::device(device_).dtype(at::kDouble));
+  }
+
+  // The slab's rows of `dots`: <vector, vector>, then <vector, row> of every
+  // row.
+  void WriteDots(const at::Tensor& vector, absl::Span<const void* const> rows,
+                 Dtype dtype, const Slab& slab, at::Tensor& dots) const {
+    at::Tensor out =
+        dots.narrow(0, static_cast<int64_t>(slab.begin / kBlockElements),
+                    static_cast<int64_t>(slab.blocks));
+    const at::Tensor wide = vector.to(at::kDouble);
+    out.select(1, 0).copy_(wide.square().sum(1));
+    for (size_t j = 0; j < rows.size(); ++j) {
+      out.select(1, static_cast<int64_t>(j) + 1)
+          .copy_(wide.mul(View(rows[j], dtype, slab)).sum(1));
+    }
+  }
+
+  static void DotsToHost(const at::Tensor& dots, double* to) {
+    if (dots.numel() == 0) return;
+    Blob(to, dots.sizes(), at::kDouble, c10::kCPU).copy_(dots);
+  }
+
+  // Waits for everything put on this thread's stream: what a pass wrote may be
+  // read by any thread, on any stream, once it has returned.
+  void Synchronize() const {
+    if (device_.is_cpu()) return;
+    c10::impl::VirtualGuardImpl(device_.type())
+        .getStream(device_)
+        .synchronize();
+  }
+
+  const c10::Device device_;
+};
+
+// LibTorch's CUDA half is a library of its own that nothing links: it is opened
+// from the folder where the half that is linked came from.
+absl::Status LoadCudaHalf() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&at::get_num_threads), &info) == 0 ||
+      info.dli_fname == nullptr) {
+    return absl::UnavailableError("cannot tell where LibTorch was loaded from");
+  }
+  const std::string loaded(info.dli_fname);
+  const std::string path =
+      absl::StrCat(loaded.substr(0, loaded.rfind('/') + 1), "libtorch_cuda.so");
+  if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    return absl::UnavailableError(absl::StrCat(
+        "this PyTorch's CUDA libraries cannot be loaded: ", dlerror()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<c10::Device> FindDevice(const std::string& name) {
+  std::optional<c10::Device> device;
+  absl::Status status = Guarded([&] { device.emplace(name); });
+  if (!status.ok()) return absl::InvalidArgumentError(status.message());
+  if (device->is_cpu()) return c10::Device(c10::kCPU);
+  if (device->is_cuda()) {
+    status = LoadCudaHalf();
+    if (!status.ok()) return status;
+  }
+  int count = 0;
+  status = Guarded([&] {
+    at::globalContext().lazyInitDevice(device->type());
+    count = c10::impl::VirtualGuardImpl(device->type()).deviceCount();
+  });
+  if (!status.ok()) {
+    return absl::UnavailableError(
+        absl::StrCat("device ", name, ": ", status.message()));
+  }
+  const int index = device->has_index() ? device->index() : 0;
+  if (index >= count) {
+    return absl::UnavailableError(
+        absl::StrCat("device ", name, " is not there: this machine has ", count,
+                     " of its kind"));
+  }
+  return c10::Device(device->type(), static_cast<c10::DeviceIndex>(index));
+}
+
+}  // namespace
+}  // namespace concord
+
+concord::Kernels* ConcordMakeTorchKernels(int32_t version, const char* device,
+                                          absl::Status* error) {
+  if (version != concord::kTorchModuleVersion) {
+    *error = absl::UnavailableError(absl::StrCat(
+        "the torch module has interface version ", concord::kTorchModuleVersion,
+        ", this program needs ", version, ": build both together"));
+    return nullptr;
+  }
+  absl::StatusOr<c10::Device> found = concord::FindDevice(device);
+  if (!found.ok()) {
+    *error = found.status();
+    return nullptr;
+  }
+  return new concord::TorchKernels(*found);
+}
