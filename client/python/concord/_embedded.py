@@ -1,0 +1,98 @@
+"""The engine in this process, on the caller's own tensors."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import torch
+
+from concord import _native, _process
+from concord._inputs import SESSION_DTYPES, Rows
+from concord.errors import invalid
+from concord.results import StepResult, step_result
+
+_DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def dtype_name(rows: Rows) -> str:
+    """The session's element type for these gradients."""
+    return _DTYPE_NAMES[SESSION_DTYPES[rows.dtype]]
+
+
+def check_rows(rows: Rows, length: int, dtype: torch.dtype) -> None:
+    """Refuses gradients of another length or precision than the first ones."""
+    if rows.length != length:
+        raise invalid("LENGTH_MISMATCH", "grads[0].length", rows.length, f"{length}")
+    if rows.rows[0].dtype is not dtype:
+        raise invalid("DATA_TYPE_MISMATCH", "grads[0].dtype", rows.dtype, f"{dtype}")
+
+
+class EmbeddedBackend:
+    """Whole steps on a native engine; the state survives pickle, deepcopy and fork."""
+
+    def __init__(self, options: dict[str, Any], rows: Rows) -> None:
+        """`options`: keywords of _native.make_options, without n and dtype."""
+        self._settings = {
+            **options,
+            "num_parameters": rows.length,
+            "dtype": dtype_name(rows),
+        }
+        self.dtype = rows.rows[0].dtype
+        self.device = rows.device
+        self.length = rows.length
+        self._engine: Optional[_native.Engine] = None
+        self._generation = _process.generation
+        self._make()
+
+    def _make(self) -> None:
+        self._generation = _process.generation
+        self._engine = _native.Engine(
+            _native.make_options(**self._settings), _process.kernels(self.device)
+        )
+
+    @property
+    def engine(self) -> _native.Engine:
+        """The native engine; in a forked child a copy with kernels of its own."""
+        if self._generation != _process.generation:
+            parents = self._engine
+            _process.abandoned.append(parents)
+            state = parents.export_state()
+            self._make()
+            self._engine.import_state(state)
+        return self._engine
+
+    def step(
+        self,
+        indexes: list[int],
+        rows: Rows,
+        losses: Optional[list[float]] = None,
+        update_cosines: bool = False,
+    ) -> torch.Tensor:
+        """One committed step; `losses` do not enter any of the engine's combiners."""
+        check_rows(rows, self.length, self.dtype)
+        if rows.device != self.device:
+            raise invalid("DATA_TYPE_MISMATCH", "grads[0].device", rows.device, f"{self.device}")
+        addresses = [row.data_ptr() for row in rows.rows]
+        if self.device.type == "cpu":
+            buffer = self.engine.step(indexes, addresses, update_cosines)
+            return torch.frombuffer(buffer, dtype=self.dtype)
+        update = torch.empty(self.length, dtype=self.dtype, device=self.device)
+        with torch.cuda.device(self.device):
+            self.engine.step_into(indexes, addresses, update_cosines, update.data_ptr())
+        return update
+
+    def last_step(self) -> Optional[StepResult]:
+        """The last committed step; its update was handed out and is not kept."""
+        found = self.engine.committed()
+        return None if found is None else step_result(found, None)
+
+    def close(self) -> None:
+        self._engine = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": self.engine.export_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make()
+        self._engine.import_state(state["_engine"])

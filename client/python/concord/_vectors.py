@@ -1,0 +1,93 @@
+"""M-ConFIG around a gradient operator that the user wrote in Python.
+
+Such an operator sees and returns whole vectors, so the engine's form, in which
+everything is a function of the Gram matrix, does not apply: the vector f_prev
+is kept. Arithmetic in float64, state in the gradients' own precision. A step
+that fails, also inside the user's code, leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import torch
+
+from concord._embedded import check_rows
+from concord._inputs import Rows
+from concord.errors import invalid
+from concord.results import StepResult
+
+
+class VectorBackend:
+    """Momenta, second momentum and f_prev as tensors beside the gradients."""
+
+    def __init__(
+        self, gradient_operator: Any, num_vectors: int, beta_1: float, beta_2: float, rows: Rows
+    ) -> None:
+        self._operator = gradient_operator
+        self._beta_1, self._beta_2 = beta_1, beta_2
+        self.length, self.dtype, self.device = rows.length, rows.rows[0].dtype, rows.device
+        zeros = torch.zeros(rows.length, dtype=self.dtype, device=self.device)
+        self._momenta = [zeros] * num_vectors
+        self._second = zeros
+        self._previous = zeros
+        self._updates = [0] * num_vectors
+        self._live_steps = 0
+
+    def step(
+        self, indexes: list[int], rows: Rows, losses: Optional[list[float]] = None
+    ) -> torch.Tensor:
+        check_rows(rows, self.length, self.dtype)
+        if rows.device != self.device:
+            raise invalid("DATA_TYPE_MISMATCH", "grads[0].device", rows.device, f"{self.device}")
+        with torch.no_grad():
+            return self._step(indexes, rows.rows, losses)
+
+    def _step(
+        self, indexes: list[int], rows: list[torch.Tensor], losses: Optional[list[float]]
+    ) -> torch.Tensor:
+        momenta, updates = list(self._momenta), list(self._updates)
+        for position, (index, row) in enumerate(zip(indexes, rows)):
+            if not torch.isfinite(row).all():
+                raise invalid("NON_FINITE", f"grads[{position}]", "NaN or Inf", "finite numbers")
+            momenta[index] = self._blend(self._beta_1, momenta[index], row).to(self.dtype)
+            updates[index] += 1
+        if 0 in updates:
+            self._momenta, self._updates = momenta, updates
+            return torch.zeros(self.length, dtype=self.dtype, device=self.device)
+        corrected = torch.stack(
+            [(m.double() / (1 - self._beta_1**t)).to(self.dtype) for m, t in zip(momenta, updates)]
+        )
+        direction = self._operator.calculate_gradient(corrected, losses)
+        if not isinstance(direction, torch.Tensor) or tuple(direction.shape) != (self.length,):
+            raise ValueError(
+                f"{type(self._operator).__qualname__}.calculate_gradient has to return a tensor of "
+                f"shape ({self.length},)"
+            )
+        direction = direction.detach().to(self.device).double()
+        if not torch.isfinite(direction).all():
+            raise invalid("NON_FINITE", "the gradient operator's result", "NaN or Inf", "finite")
+        live = self._live_steps + 1
+        smoothed = direction * (1 - self._beta_1**live)
+        pseudo = (smoothed - self._beta_1 * self._previous.double()) / (1 - self._beta_1)
+        second = self._blend(self._beta_2, self._second, pseudo * pseudo).to(self.dtype)
+        scale = (second.double() / (1 - self._beta_2**live)).sqrt() + 1e-8
+        update = (direction / scale).to(self.dtype)
+        if not torch.isfinite(update).all() or not torch.isfinite(second).all():
+            raise invalid(
+                "OUT_OF_SCALE", "grads", "too large", f"a second momentum in {self.dtype}"
+            )
+        self._momenta, self._updates = momenta, updates
+        self._second, self._previous, self._live_steps = second, smoothed.to(self.dtype), live
+        return update
+
+    @staticmethod
+    def _blend(beta: float, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        return beta * old.double() + (1 - beta) * new.double()
+
+    def last_step(self) -> Optional[StepResult]:
+        """Nothing is known of what a user's operator did."""
+        return None
+
+    def close(self) -> None:
+        self._momenta = []

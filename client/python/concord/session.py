@@ -1,0 +1,383 @@
+"""Sessions on a server: jobs of one or several workers.
+
+    session = concord.Session("127.0.0.1:7070", "heat", rank=rank, num_workers=3,
+                              num_vectors=3)
+    for batch in data:
+        ... gradient of this worker's loss at the current parameters ...
+        result = session.step({rank: gradient})
+        apply_gradient_vector(network, result.update)
+        optimizer.step()
+
+All ranks get the same update, bit for bit. A step that raises was not applied
+here and may be tried again; what is worth retrying has been retried already.
+"""
+
+from __future__ import annotations
+
+import secrets
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional, Union
+
+import torch
+
+from concord import _native, _process
+from concord._embedded import check_rows, dtype_name
+from concord._inputs import Rows, parse_gradients, parse_indexes, parse_losses
+from concord._options import derived_part, make_options, refuse_derived, resolve_server
+from concord.errors import ConcordError, invalid
+from concord.grad_operator import ConFIGOperator, GradientOperator
+from concord.loss_recorder import LossRecorder
+from concord.results import StepResult, step_result
+
+__all__ = ["Session", "server_info"]
+
+_DEADLINE = 900.0  # Seconds for a step with all its retries.
+_CONNECT = 20.0
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_CPU = torch.device("cpu")
+
+
+class Session:
+    """One rank's part in a session. Used by one thread at a time.
+
+    Args:
+        server: "HOST:PORT" or "unix:/path"; default CONCORD_SERVER.
+        name: The session's id, the same on all ranks; created if there is none.
+            None: one of its own.
+        rank, num_workers: This worker among those that make a round.
+        num_vectors: Number of losses m.
+        num_parameters, dtype: Length and precision (torch.float32 or float64) of
+            every vector. None: those of the first gradient; a rank whose first
+            step brings none has to say them.
+        momentum: "pseudo" (M-ConFIG), or "none": each step combines exactly the
+            gradients it brings.
+        beta_1, beta_2, gradient_operator, loss_recorder: As for
+            PseudoMomentumOperator. A recorder of this object's is only a wish:
+            the server records, see `StepResult.losses`.
+        max_vectors_per_step: Most losses that one round brings; default m.
+        round_timeout, send_timeout, idle_ttl: Seconds; default: the server's.
+        resume_step: Last step that was applied, for a worker that carries on.
+
+    Leaving (close, `with`, garbage collection) keeps the session on the server;
+    `delete` ends it. A pickled Session is a handle on the same session at the
+    same step, of which one at a time can be used.
+    """
+
+    def __init__(
+        self,
+        server: Optional[str] = None,
+        name: Optional[str] = None,
+        rank: int = 0,
+        num_workers: int = 1,
+        num_vectors: int = 1,
+        num_parameters: Optional[int] = None,
+        dtype: Optional[torch.dtype] = None,
+        *,
+        momentum: str = "pseudo",
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        gradient_operator: GradientOperator = ConFIGOperator(),
+        loss_recorder: Optional[LossRecorder] = None,
+        max_vectors_per_step: Optional[int] = None,
+        round_timeout: Optional[float] = None,
+        send_timeout: Optional[float] = None,
+        idle_ttl: Optional[float] = None,
+        resume_step: Optional[int] = None,
+        chunk_bytes: Optional[int] = None,
+    ) -> None:
+        address = resolve_server(server)
+        if address is None:
+            raise ValueError("a Session needs a server, by server= or CONCORD_SERVER")
+        refuse_derived(derived_part(gradient_operator, loss_recorder))
+        if not 0 <= rank < num_workers:
+            raise invalid(
+                "RANK_OUT_OF_RANGE", "rank", rank, f"0 ... num_workers - 1 = {num_workers - 1}"
+            )
+        if dtype is not None and dtype not in _DTYPES.values():
+            raise invalid("INVALID_OPTION", "dtype", dtype, "torch.float32 or torch.float64")
+        self._options: dict[str, Any] = {
+            "gradient_operator": gradient_operator,
+            "num_vectors": num_vectors,
+            "momentum": momentum,
+            "beta_1": beta_1,
+            "beta_2": beta_2,
+            "max_vectors_per_step": max_vectors_per_step or 0,
+            "recorder": loss_recorder is not None,
+        }
+        make_options(**self._options).validate()
+        self.server = address
+        self.rank = rank
+        self.num_workers = num_workers
+        self.num_vectors = num_vectors
+        self._id = name.removeprefix("sessions/") if name else f"py-{secrets.token_hex(8)}"
+        self._sizes = (num_parameters, dtype)
+        self._timeouts = {
+            "round_timeout": round_timeout or 0.0,
+            "send_timeout": send_timeout or 0.0,
+            "idle_ttl": idle_ttl or 0.0,
+            "chunk_bytes": chunk_bytes or 0,
+        }
+        # What is known of the session: uid, epoch, resume_step.
+        self._known: dict[str, Any] = {}
+        if resume_step is not None:
+            self._known["resume_step"] = resume_step
+        self._attach_only = False
+        self._native: Optional[_native.RemoteSession] = None
+        self._generation = _process.generation
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """The session's resource name, "sessions/{id}"."""
+        return f"sessions/{self._id}"
+
+    @property
+    def applied_step(self) -> int:
+        """The last step that was handed out: what belongs into a checkpoint."""
+        if self._native is not None:
+            return self._native.applied_step
+        return self._known.get("resume_step", 0)
+
+    def connect(self, *, timeout: float = _CONNECT) -> Session:
+        """Creates or finds the session and joins it now; n and dtype must be known."""
+        count, dtype = self._sizes
+        if count is None:
+            raise invalid("INVALID_OPTION", "num_parameters", None, "a count, or a first gradient")
+        self._open(count, "float64" if dtype is torch.float64 else "float32", timeout)
+        return self
+
+    def step(
+        self,
+        grads: Union[Mapping[int, Any], tuple[Any, Any], None] = None,
+        losses: Union[Mapping[int, Any], Sequence, float, None] = None,
+        *,
+        deadline: Optional[float] = None,
+        sample_weights: Optional[Mapping[int, float]] = None,
+    ) -> StepResult:
+        """One step: brings gradients and losses, waits for the other ranks.
+
+        Args:
+            grads: {index: gradient}, or (indexes, grads). May be empty where
+                other ranks bring some.
+            losses: {index: value}, or values for the indexes of `grads`.
+            deadline: Seconds for the step with all its retries; default 15 min.
+            sample_weights: {index: weight} among several ranks' gradients of one
+                loss; default 1.
+        """
+        indexes, rows = self._gradients(grads)
+        loss_indexes, values = self._losses(losses, indexes)
+        return self.step_rows(
+            indexes, rows, loss_indexes, values, deadline, [
+                float((sample_weights or {}).get(index, 1.0)) for index in indexes
+            ]
+        )  # fmt: skip
+
+    def step_rows(
+        self,
+        indexes: list[int],
+        rows: Optional[Rows],
+        loss_indexes: list[int],
+        losses: list[float],
+        deadline: Optional[float] = None,
+        sample_weights: Optional[list[float]] = None,
+    ) -> StepResult:
+        """As `step`, with inputs that are checked already."""
+        native = self._live(rows)
+        dtype = _DTYPES[native.dtype]
+        sent: list[torch.Tensor] = []
+        if rows is not None:
+            check_rows(rows, native.num_parameters, dtype)
+            sent = [row.to(_CPU) for row in rows.rows]
+        buffer, found = native.step(
+            indexes,
+            [row.data_ptr() for row in sent],
+            sample_weights or [1.0] * len(indexes),
+            loss_indexes,
+            losses,
+            _DEADLINE if deadline is None else deadline,
+        )
+        update = torch.frombuffer(buffer, dtype=dtype)
+        if rows is not None:
+            update = update.to(device=rows.device, dtype=rows.dtype)
+        return step_result(found, update)
+
+    def _gradients(self, grads: Any) -> tuple[list[int], Optional[Rows]]:
+        if grads is None:
+            return [], None
+        if isinstance(grads, Mapping):
+            pair: tuple[Any, Any] = (list(grads.keys()), list(grads.values()))
+        elif isinstance(grads, tuple) and len(grads) == 2:
+            pair = grads
+        else:
+            raise TypeError("grads must be {index: gradient} or (indexes, grads)")
+        if isinstance(pair[0], (list, tuple)) and len(pair[0]) == 0:
+            return [], None
+        indexes = parse_indexes(pair[0], self.num_vectors)
+        return indexes, parse_gradients(pair[1], len(indexes))
+
+    def _losses(self, losses: Any, indexes: list[int]) -> tuple[list[int], list[float]]:
+        if losses is None:
+            return [], []
+        if not self._options["recorder"]:
+            raise invalid("LOSSES_WITHOUT_RECORDER", "losses", "given", "none, or a loss_recorder")
+        if isinstance(losses, Mapping):
+            keys = parse_indexes(list(losses.keys()), self.num_vectors) if losses else []
+            return keys, parse_losses(list(losses.values()), len(keys))
+        return indexes, parse_losses(losses, len(indexes))
+
+    def _live(self, rows: Optional[Rows]) -> _native.RemoteSession:
+        if self._closed:
+            raise RuntimeError("the session is closed")
+        if self._generation != _process.generation:
+            raise RuntimeError(
+                "this Session belongs to the parent process; a forked child needs one of its own"
+            )
+        if self._native is None:
+            if rows is None:
+                self.connect()
+            else:
+                count, dtype = self._sizes
+                wanted = dtype_name(rows) if dtype is None else str(dtype).removeprefix("torch.")
+                check_rows(rows, count or rows.length, _DTYPES[wanted])
+                self._open(rows.length, wanted, _CONNECT)
+        assert self._native is not None
+        return self._native
+
+    def _open(self, count: int, dtype: str, timeout: float) -> None:
+        options = None
+        if not self._attach_only:
+            options = make_options(num_parameters=count, dtype=dtype, **self._options)
+        self._native = _native.RemoteSession(
+            _process.kernels(_CPU),
+            server=self.server,
+            session_id=self._id,
+            options=options,
+            rank=self.rank,
+            num_workers=self.num_workers,
+            timeout=timeout,
+            **self._timeouts,
+            **self._known,
+        )
+        self._generation = _process.generation
+
+    def close(self) -> None:
+        """Leaves the session, which stays on the server. Idempotent."""
+        native, self._native = self._native, None
+        self._closed = True
+        if native is not None:
+            if self._generation == _process.generation:
+                self._known = _known(native)
+                native.leave()
+            else:
+                _process.abandoned.append(native)
+
+    def delete(self, *, timeout: float = _CONNECT) -> None:
+        """Ends the session on the server, for all ranks."""
+        native = self._native
+        if native is not None and self._generation == _process.generation:
+            native.delete(timeout)
+        self.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_native": None}
+        if self._native is not None:
+            state["_known"] = _known(self._native)
+            state["_attach_only"] = True
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._generation = _process.generation
+
+
+def _known(native: _native.RemoteSession) -> dict[str, Any]:
+    return {"uid": native.uid, "epoch": native.epoch, "resume_step": native.applied_step}
+
+
+class RemoteBackend:
+    """A momentum operator's steps on a server."""
+
+    def __init__(self, owner: Any, settings: dict[str, Any], remote: dict[str, Any]) -> None:
+        self._deadline = remote["deadline"]
+        self._session = Session(
+            owner.server,
+            remote["name"],
+            remote["rank"],
+            remote["num_workers"],
+            gradient_operator=owner.gradient_operator,
+            loss_recorder=owner.loss_recorder,
+            resume_step=remote["resume_step"],
+            **settings,
+        )
+        self._last: Optional[StepResult] = None
+        # Only a session that nobody else can know of is this operator's to delete.
+        self._finalizer: Any = None
+        self._own = remote["name"] is None
+
+    def step(self, indexes: list[int], rows: Rows, losses: Optional[list[float]]) -> StepResult:
+        result = self._session.step_rows(
+            indexes, rows, indexes if losses is not None else [], losses or [], self._deadline
+        )
+        if self._finalizer is None and self._own:
+            self._finalizer = weakref.finalize(
+                self, _delete_quietly, self._session._native, _process.generation
+            )
+        self._last = result
+        return result
+
+    def last_step(self) -> Optional[StepResult]:
+        return self._last
+
+    def close(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer()
+        self._session.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The copy needs the session: from now on only its idle_ttl ends it.
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._own = False
+        return {**self.__dict__, "_finalizer": None, "_last": None}
+
+
+def _delete_quietly(native: _native.RemoteSession, generation: int) -> None:
+    """The server may be gone, and then so is the session."""
+    if generation != _process.generation:
+        _process.abandoned.append(native)
+        return
+    try:
+        native.delete(2.0)
+    except ConcordError:
+        native.leave()
+
+
+def combine(server: str, gradient_operator: ConFIGOperator, rows: Rows) -> torch.Tensor:
+    """A stateless combination on a server."""
+    options = make_options(
+        gradient_operator,
+        num_vectors=len(rows.rows),
+        num_parameters=rows.length,
+        dtype=dtype_name(rows),
+        momentum="none",
+    )
+    sent = [row.to(_CPU) for row in rows.rows]
+    buffer = _native.combine(
+        server, options, _process.kernels(_CPU), [row.data_ptr() for row in sent], _DEADLINE
+    )
+    return torch.frombuffer(buffer, dtype=sent[0].dtype)
+
+
+def server_info(server: Optional[str] = None, *, timeout: float = _CONNECT) -> dict[str, Any]:
+    """Version, device, threads, methods and use of a server."""
+    address = resolve_server(server)
+    if address is None:
+        raise ValueError("server_info needs a server, by server= or CONCORD_SERVER")
+    return _native.server_info(address, timeout)

@@ -1,0 +1,274 @@
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/python/native/bind.h"
+#include "client/python/native/errors.h"
+#include "client/python/native/proto_options.h"
+#include "client/python/native/remote.h"
+
+namespace concord::python {
+
+namespace nb = nanobind;
+
+namespace {
+
+// Ctrl-C ends a waiting call: the signal's exception is left pending.
+bool SignalRaised() {
+  const nb::gil_scoped_acquire acquire;
+  return PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0;
+}
+
+template <typename T>
+T ResultOrRaise(absl::StatusOr<T> result) {
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  return ValueOrRaise(std::move(result));
+}
+
+CallOptions MakeCall(double timeout) {
+  CallOptions call;
+  call.timeout = absl::Seconds(timeout);
+  call.is_cancelled = &SignalRaised;
+  return call;
+}
+
+nb::list ToRows(const v1::Matrix& matrix) {
+  nb::list rows;
+  for (uint32_t i = 0; i < matrix.rows(); ++i) {
+    nb::list row;
+    for (uint32_t j = 0; j < matrix.columns(); ++j) {
+      row.append(matrix.values(static_cast<int>(i * matrix.columns() + j)));
+    }
+    rows.append(row);
+  }
+  return rows;
+}
+
+template <typename Field>
+nb::list ToList(const Field& values) {
+  nb::list list;
+  for (const auto value : values) list.append(value);
+  return list;
+}
+
+double ToSeconds(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+}
+
+nb::dict ToDict(const StepOutcome& outcome, uint32_t num_vectors) {
+  const v1::StepResult& step = outcome.result;
+  const v1::Solution& solution = step.solution();
+  nb::dict result;
+  result["step"] = step.step();
+  result["warming_up"] = step.warming_up();
+  result["repeated"] = step.repeated();
+  result["coefficients"] = ToList(solution.coefficients());
+  result["conflict_free"] = solution.conflict_free();
+  result["pareto_stationary"] = solution.pareto_stationary();
+  result["rank"] = solution.rank();
+  result["length"] = solution.length();
+  result["gram"] = ToRows(step.gram());
+  result["cosines"] = ToRows(step.cosines());
+  result["losses"] = ToList(step.losses());
+  nb::dict contributors;
+  std::vector<uint32_t> indexes;
+  for (const v1::Contributor& contributor : step.contributors()) {
+    contributors[nb::int_(contributor.rank())] = ToList(contributor.losses());
+    indexes.insert(indexes.end(), contributor.losses().begin(),
+                   contributor.losses().end());
+  }
+  result["contributors"] = contributors;
+  // The rows are all losses', or without momentum those that were brought.
+  if (step.gram().rows() == num_vectors || indexes.empty()) {
+    indexes.clear();
+    for (uint32_t i = 0; i < step.gram().rows(); ++i) indexes.push_back(i);
+  }
+  std::sort(indexes.begin(), indexes.end());
+  result["indexes"] = nb::cast(indexes);
+  const v1::StepTrailer& trailer = outcome.trailer;
+  result["direction_cosines"] = ToList(trailer.direction_cosines());
+  result["update_cosines"] = ToList(trailer.update_cosines());
+  result["attempts"] = outcome.attempts;
+  nb::dict timings;
+  timings["receive"] = ToSeconds(trailer.timings().receive());
+  timings["wait"] = ToSeconds(trailer.timings().wait());
+  timings["solve"] = ToSeconds(trailer.timings().solve());
+  timings["commit"] = ToSeconds(trailer.timings().commit());
+  result["timings"] = timings;
+  return result;
+}
+
+std::unique_ptr<RemoteSession> OpenSession(
+    std::shared_ptr<Kernels> host, const std::string& server,
+    const std::string& session_id, std::optional<OperatorOptions> options,
+    uint32_t rank, uint32_t num_workers, double round_timeout,
+    double send_timeout, double idle_ttl, const std::string& uid,
+    uint64_t epoch, std::optional<uint64_t> resume_step, size_t chunk_bytes,
+    double timeout) {
+  RemoteSettings settings{.server = server,
+                          .session_id = session_id,
+                          .options = std::move(options),
+                          .num_workers = num_workers,
+                          .round_timeout = round_timeout,
+                          .send_timeout = send_timeout,
+                          .idle_ttl = idle_ttl,
+                          .worker = {},
+                          .chunk_bytes = chunk_bytes};
+  settings.worker.rank = rank;
+  settings.worker.uid = uid;
+  settings.worker.epoch = epoch;
+  if (resume_step.has_value()) settings.worker.resume_step = *resume_step;
+  absl::StatusOr<std::unique_ptr<RemoteSession>> session;
+  {
+    const nb::gil_scoped_release release;
+    session = RemoteSession::Open(settings, std::move(host), MakeCall(timeout));
+  }
+  return ResultOrRaise(std::move(session));
+}
+
+nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
+               const std::vector<uintptr_t>& addresses,
+               const std::vector<double>& sample_weights,
+               const std::vector<int>& loss_indexes,
+               const std::vector<double>& losses, double timeout) {
+  std::vector<Contribution> contributions;
+  for (size_t i = 0; i < indexes.size(); ++i) {
+    contributions.push_back({indexes[i],
+                             reinterpret_cast<const void*>(addresses.at(i)),
+                             sample_weights.at(i)});
+  }
+  std::vector<StepLoss> values;
+  for (size_t i = 0; i < loss_indexes.size(); ++i) {
+    values.push_back({loss_indexes[i], losses.at(i), 1});
+  }
+  StepOptions options;
+  options.timeout = absl::Seconds(timeout);
+  options.is_cancelled = &SignalRaised;
+  absl::StatusOr<RemoteSession::Result> result;
+  {
+    const nb::gil_scoped_release release;
+    result = session.Step(contributions, values, options);
+  }
+  RemoteSession::Result step = ResultOrRaise(std::move(result));
+  return nb::make_tuple(nb::cast(std::move(step.update)),
+                        ToDict(step.outcome, session.joined().num_vectors()));
+}
+
+std::unique_ptr<ResultBuffer> Combine(const std::string& server,
+                                      const OperatorOptions& options,
+                                      std::shared_ptr<Kernels> host,
+                                      const std::vector<uintptr_t>& addresses,
+                                      double timeout) {
+  v1::CombineHeader header;
+  *header.mutable_combiner() = ToProto(options.combiner);
+  header.set_num_vectors(options.num_vectors);
+  header.set_num_parameters(options.num_parameters);
+  header.set_data_type(ToProto(options.dtype));
+  std::vector<const void*> vectors;
+  for (const uintptr_t address : addresses) {
+    vectors.push_back(reinterpret_cast<const void*>(address));
+  }
+  absl::StatusOr<std::unique_ptr<ResultBuffer>> result;
+  {
+    const nb::gil_scoped_release release;
+    result = [&]() -> absl::StatusOr<std::unique_ptr<ResultBuffer>> {
+      auto client = Client::Connect(server);
+      if (!client.ok()) return client.status();
+      auto pool = std::make_shared<ResultPool>(
+          std::move(host), options.num_parameters * SizeOf(options.dtype));
+      auto buffer = pool->Take();
+      if (!buffer.ok()) return buffer.status();
+      const auto outcome = (*client)->Combine(
+          header, vectors, (*buffer)->data(), MakeCall(timeout));
+      if (!outcome.ok()) return outcome.status();
+      return buffer;
+    }();
+  }
+  return ResultOrRaise(std::move(result));
+}
+
+nb::dict ServerInfo(const std::string& server, double timeout) {
+  absl::StatusOr<v1::ServerInfo> info;
+  {
+    const nb::gil_scoped_release release;
+    auto client = Client::Connect(server);
+    info = client.ok() ? (*client)->GetServerInfo(MakeCall(timeout))
+                       : absl::StatusOr<v1::ServerInfo>(client.status());
+  }
+  const v1::ServerInfo found = ResultOrRaise(std::move(info));
+  nb::dict result;
+  result["version"] = found.version();
+  result["device"] = found.device();
+  result["threads"] = found.threads();
+  result["combiners"] = ToList(found.combiners());
+  result["momentum_operators"] = ToList(found.momentum_operators());
+  result["loss_recorders"] = ToList(found.loss_recorders());
+  result["sessions"] = found.sessions();
+  result["streams"] = found.streams();
+  result["memory_reserved_bytes"] = found.memory_reserved_bytes();
+  return result;
+}
+
+}  // namespace
+
+void BindSession(nb::module_& module) {
+  nb::class_<RemoteSession>(module, "RemoteSession")
+      .def(nb::new_(&OpenSession), nb::arg("host"), nb::kw_only(),
+           nb::arg("server"), nb::arg("session_id"),
+           nb::arg("options") = nb::none(), nb::arg("rank") = 0,
+           nb::arg("num_workers") = 1, nb::arg("round_timeout") = 0.0,
+           nb::arg("send_timeout") = 0.0, nb::arg("idle_ttl") = 0.0,
+           nb::arg("uid") = "", nb::arg("epoch") = 0,
+           nb::arg("resume_step") = nb::none(), nb::arg("chunk_bytes") = 0,
+           nb::arg("timeout") = 20.0)
+      .def("step", &Step, nb::arg("indexes"), nb::arg("addresses"),
+           nb::arg("sample_weights"), nb::arg("loss_indexes"),
+           nb::arg("losses"), nb::arg("timeout"))
+      .def("leave", &RemoteSession::Leave,
+           nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "delete",
+          [](RemoteSession& session, double timeout) {
+            absl::Status status;
+            {
+              const nb::gil_scoped_release release;
+              CallOptions call;
+              call.timeout = absl::Seconds(timeout);
+              status = session.Delete(call);
+            }
+            RaiseIfError(status);
+          },
+          nb::arg("timeout"))
+      .def_prop_ro("name", &RemoteSession::name)
+      .def_prop_ro("uid",
+                   [](const RemoteSession& s) { return s.joined().uid(); })
+      .def_prop_ro("epoch",
+                   [](const RemoteSession& s) { return s.joined().epoch(); })
+      .def_prop_ro(
+          "num_vectors",
+          [](const RemoteSession& s) { return s.joined().num_vectors(); })
+      .def_prop_ro(
+          "num_parameters",
+          [](const RemoteSession& s) { return s.joined().num_parameters(); })
+      .def_prop_ro("dtype",
+                   [](const RemoteSession& s) {
+                     return s.joined().data_type() == v1::FLOAT64 ? "float64"
+                                                                  : "float32";
+                   })
+      .def_prop_ro("applied_step", &RemoteSession::applied_step);
+  module.def("combine", &Combine, nb::arg("server"), nb::arg("options"),
+             nb::arg("host"), nb::arg("addresses"), nb::arg("timeout"));
+  module.def("server_info", &ServerInfo, nb::arg("server"),
+             nb::arg("timeout") = 20.0);
+}
+
+}  // namespace concord::python

@@ -1,0 +1,53 @@
+#include "client/python/native/engine.h"
+
+#include <utility>
+
+namespace concord::python {
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
+    const OperatorOptions& options, std::shared_ptr<Kernels> kernels) {
+  auto momentum = MomentumOperator::Create(options, kernels);
+  if (!momentum.ok()) return momentum.status();
+  return std::unique_ptr<Engine>(
+      new Engine(options, std::move(kernels), *std::move(momentum)));
+}
+
+Engine::Engine(OperatorOptions options, std::shared_ptr<Kernels> kernels,
+               std::unique_ptr<MomentumOperator> momentum)
+    : options_(std::move(options)),
+      kernels_(std::move(kernels)),
+      pool_(std::make_shared<ResultPool>(
+          kernels_, options_.num_parameters * SizeOf(options_.dtype))),
+      operator_(std::move(momentum)) {}
+
+absl::Status Engine::Step(absl::Span<const int> indexes,
+                          absl::Span<const void* const> gradients,
+                          bool update_cosines, void* update) {
+  absl::MutexLock lock(&mutex_);
+  absl::Status status = operator_->Ingest(indexes, gradients);
+  if (status.ok()) status = operator_->Solve({}, {});
+  if (status.ok()) {
+    status = operator_->Commit(update, update_cosines, [](size_t) {});
+  }
+  // After a commit nothing is staged; a step given up must leave nothing.
+  if (!status.ok()) operator_->Reset();
+  return status;
+}
+
+absl::StatusOr<std::unique_ptr<ResultBuffer>> Engine::Step(
+    absl::Span<const int> indexes, absl::Span<const void* const> gradients,
+    bool update_cosines) {
+  auto buffer = pool_->Take();
+  if (!buffer.ok()) return buffer.status();
+  const absl::Status status =
+      Step(indexes, gradients, update_cosines, (*buffer)->data());
+  if (!status.ok()) return status;
+  return buffer;
+}
+
+void Engine::Look(const std::function<void(MomentumOperator&)>& look) {
+  absl::MutexLock lock(&mutex_);
+  look(*operator_);
+}
+
+}  // namespace concord::python

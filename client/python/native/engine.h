@@ -1,0 +1,58 @@
+// The engine in a Python process: a MomentumOperator, whole steps at a time,
+// and the memory of its results.
+#ifndef CONCORD_CLIENT_PYTHON_NATIVE_ENGINE_H_
+#define CONCORD_CLIENT_PYTHON_NATIVE_ENGINE_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "client/python/native/result_pool.h"
+#include "operators/kernels/kernels.h"
+#include "operators/momentum/momentum_operator.h"
+
+namespace concord::python {
+
+// Threads: any; one step at a time. Holds no Python object and needs no GIL.
+class Engine {
+ public:
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(
+      const OperatorOptions& options, std::shared_ptr<Kernels> kernels);
+
+  // One step: the gradients lie at `gradients` on the kernels' device, each
+  // num_parameters elements. The update goes to `update`. On an error the
+  // committed state is what it was.
+  absl::Status Step(absl::Span<const int> indexes,
+                    absl::Span<const void* const> gradients,
+                    bool update_cosines, void* update);
+
+  // The same with memory of the pool. Host accessible kernels only.
+  absl::StatusOr<std::unique_ptr<ResultBuffer>> Step(
+      absl::Span<const int> indexes, absl::Span<const void* const> gradients,
+      bool update_cosines);
+
+  // Calls `look` with the operator, no step under way.
+  void Look(const std::function<void(MomentumOperator&)>& look);
+
+  const OperatorOptions& options() const { return options_; }
+
+ private:
+  Engine(OperatorOptions options, std::shared_ptr<Kernels> kernels,
+         std::unique_ptr<MomentumOperator> momentum);
+
+  const OperatorOptions options_;
+  const std::shared_ptr<Kernels> kernels_;  // Outlives what it allocated.
+  const std::shared_ptr<ResultPool> pool_;
+  absl::Mutex mutex_;
+  const std::unique_ptr<MomentumOperator> operator_ ABSL_PT_GUARDED_BY(mutex_);
+};
+
+}  // namespace concord::python
+
+#endif  // CONCORD_CLIENT_PYTHON_NATIVE_ENGINE_H_

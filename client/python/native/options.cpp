@@ -1,0 +1,92 @@
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/python/native/bind.h"
+#include "client/python/native/errors.h"
+#include "operators/errors.h"
+#include "operators/momentum/momentum_operator.h"
+
+namespace concord::python {
+
+namespace nb = nanobind;
+
+namespace {
+
+// A number of Python's for a field that is an int: out of range is an error of
+// the option, not of the conversion.
+int ToCount(absl::string_view field, int64_t value) {
+  if (value < 0 || value > 1'000'000'000) {
+    Raise(InvalidField("INVALID_OPTION", field, absl::StrCat(value),
+                       "a count >= 0"));
+  }
+  return static_cast<int>(value);
+}
+
+OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
+                            const std::string& dtype,
+                            int64_t max_vectors_per_step,
+                            const std::string& momentum, double beta_1,
+                            double beta_2,
+                            std::optional<std::vector<double>> weights,
+                            const std::optional<std::string>& recorder) {
+  OperatorOptions options;
+  options.num_vectors = ToCount("num_vectors", num_vectors);
+  options.num_parameters = num_parameters;
+  options.max_vectors_per_step =
+      ToCount("max_vectors_per_step", max_vectors_per_step);
+  if (dtype == "float64") {
+    options.dtype = Dtype::kFloat64;
+  } else if (dtype != "float32") {
+    Raise(InvalidField("INVALID_OPTION", "data_type", dtype,
+                       "float32 or float64"));
+  }
+  if (momentum == "pseudo") {
+    options.momentum = PseudoMomentumOptions{beta_1, beta_2};
+  } else if (momentum == "none") {
+    options.momentum = NoMomentumOptions{};
+  } else {
+    Raise(
+        InvalidField("INVALID_OPTION", "momentum", momentum, "pseudo or none"));
+  }
+  ConFIGOptions config;
+  if (weights.has_value()) {
+    config.weight = GivenWeightOptions{*std::move(weights)};
+  }
+  options.combiner = std::move(config);
+  if (recorder == "latest") {
+    options.loss_recorder = LatestLossRecorderOptions{};
+  } else if (recorder.has_value()) {
+    Raise(InvalidField("INVALID_OPTION", "loss_recorder", *recorder, "latest"));
+  }
+  return options;
+}
+
+}  // namespace
+
+void BindOptions(nb::module_& module) {
+  nb::class_<OperatorOptions>(module, "Options")
+      .def_prop_ro("num_vectors",
+                   [](const OperatorOptions& o) { return o.num_vectors; })
+      .def_prop_ro("num_parameters",
+                   [](const OperatorOptions& o) { return o.num_parameters; })
+      .def_prop_ro("dtype",
+                   [](const OperatorOptions& o) { return Name(o.dtype); })
+      .def("validate", [](const OperatorOptions& options) {
+        RaiseIfError(MomentumOperator::Validate(options));
+      });
+  module.def("make_options", &MakeOptions, nb::kw_only(),
+             nb::arg("num_vectors"), nb::arg("num_parameters") = 1,
+             nb::arg("dtype") = "float32", nb::arg("max_vectors_per_step") = 0,
+             nb::arg("momentum") = "pseudo", nb::arg("beta_1") = 0.9,
+             nb::arg("beta_2") = 0.999, nb::arg("weights") = nb::none(),
+             nb::arg("recorder") = nb::none());
+}
+
+}  // namespace concord::python

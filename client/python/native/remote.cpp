@@ -1,0 +1,105 @@
+#include "client/python/native/remote.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/python/native/proto_options.h"
+#include "google/protobuf/duration.pb.h"
+
+namespace concord::python {
+
+namespace {
+
+void SetSeconds(double seconds, google::protobuf::Duration* duration) {
+  const double whole = std::floor(seconds);
+  duration->set_seconds(static_cast<int64_t>(whole));
+  duration->set_nanos(static_cast<int32_t>((seconds - whole) * 1e9));
+}
+
+absl::StatusOr<v1::Session> FindSession(Client& client,
+                                        const RemoteSettings& settings,
+                                        const CallOptions& call) {
+  if (!settings.options.has_value()) {
+    return client.GetSession(absl::StrCat("sessions/", settings.session_id),
+                             call);
+  }
+  v1::CreateSessionRequest request;
+  request.set_session_id(settings.session_id);
+  v1::Session* session = request.mutable_session();
+  *session = ToProto(*settings.options);
+  session->set_num_workers(settings.num_workers);
+  if (settings.round_timeout > 0) {
+    SetSeconds(settings.round_timeout, session->mutable_round_timeout());
+  }
+  if (settings.send_timeout > 0) {
+    SetSeconds(settings.send_timeout, session->mutable_send_timeout());
+  }
+  if (settings.idle_ttl > 0) {
+    SetSeconds(settings.idle_ttl, session->mutable_idle_ttl());
+  }
+  return client.AttachOrCreate(request, call);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RemoteSession>> RemoteSession::Open(
+    const RemoteSettings& settings, std::shared_ptr<Kernels> host,
+    const CallOptions& call) {
+  ClientOptions client_options;
+  if (settings.chunk_bytes > 0) {
+    client_options.chunk_bytes = settings.chunk_bytes;
+  }
+  auto client = Client::Connect(settings.server, client_options);
+  if (!client.ok()) return client.status();
+  const auto session = FindSession(**client, settings, call);
+  if (!session.ok()) return session.status();
+  WorkerOptions options = settings.worker;
+  options.session = session->name();
+  if (options.uid.empty()) options.uid = session->uid();
+  auto worker = (*client)->OpenWorker(options, call);
+  if (!worker.ok()) return worker.status();
+  return std::unique_ptr<RemoteSession>(
+      new RemoteSession(session->name(), *std::move(client), *std::move(worker),
+                        std::move(host)));
+}
+
+RemoteSession::RemoteSession(std::string name, std::unique_ptr<Client> client,
+                             std::unique_ptr<WorkerSession> worker,
+                             std::shared_ptr<Kernels> host)
+    : name_(std::move(name)),
+      client_(std::move(client)),
+      joined_(worker->joined()),
+      pool_(std::make_shared<ResultPool>(
+          std::move(host), joined_.num_parameters() *
+                               (joined_.data_type() == v1::FLOAT64 ? 8 : 4))),
+      applied_step_(worker->applied_step()),
+      worker_(std::move(worker)) {}
+
+absl::StatusOr<RemoteSession::Result> RemoteSession::Step(
+    absl::Span<const Contribution> contributions,
+    absl::Span<const StepLoss> losses, const StepOptions& options) {
+  auto update = pool_->Take();
+  if (!update.ok()) return update.status();
+  absl::MutexLock lock(&mutex_);
+  if (worker_ == nullptr) {
+    return absl::FailedPreconditionError("the session is closed");
+  }
+  auto outcome =
+      worker_->Step(contributions, losses, (*update)->data(), options);
+  applied_step_ = worker_->applied_step();
+  if (!outcome.ok()) return outcome.status();
+  return Result{*std::move(update), *std::move(outcome)};
+}
+
+void RemoteSession::Leave() {
+  absl::MutexLock lock(&mutex_);
+  worker_.reset();
+}
+
+absl::Status RemoteSession::Delete(const CallOptions& call) {
+  Leave();
+  return client_->DeleteSession(name_, joined_.uid(), call);
+}
+
+}  // namespace concord::python
