@@ -1,0 +1,24 @@
+// What a server allows. Names are those of concord.v1.ServerInfo.
+#ifndef CONCORD_SERVER_SESSION_LIMITS_H_
+#define CONCORD_SERVER_SESSION_LIMITS_H_
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace concord {
+
+struct Limits {
+  uint32_t max_sessions = 100;
+  uint32_t max_vectors = 256;            // m of a session or combination.
+  uint64_t max_parameters = 1ull << 36;  // n of a session or combination.
+  uint32_t max_streams = 1000;           // Counted by the rpc room.
+  uint64_t memory_budget_bytes = 1ull << 33;
+  // `data` of one chunk: gRPC's default message limit less room for the rest.
+  uint64_t max_chunk_bytes = (4ull << 20) - (64ull << 10);
+  absl::Duration default_idle_ttl = absl::Hours(1);
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_SESSION_LIMITS_H_

@@ -1,0 +1,64 @@
+// The options of a session and of a combination: from their messages to the
+// engine's types, checked field by field, with every default written out.
+#ifndef CONCORD_SERVER_SESSION_OPTIONS_H_
+#define CONCORD_SERVER_SESSION_OPTIONS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "concord/v1/combine.pb.h"
+#include "concord/v1/operators.pb.h"
+#include "concord/v1/session.pb.h"
+#include "operators/combine/combiner.h"
+#include "operators/dtype.h"
+#include "operators/momentum/momentum_operator.h"
+#include "server/session/limits.h"
+
+namespace concord {
+
+// `session` with every option that is fixed at creation given its value, and
+// everything that the server sets empty. INVALID_ARGUMENT names the field
+// ("session.options.momentum.pseudo.beta_1"), RESOURCE_EXHAUSTED the limit.
+absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
+                                             const Limits& limits);
+
+// Of a normalized session.
+OperatorOptions ToOperatorOptions(const v1::Session& normalized);
+
+// The operator of one combination, checked: "none" with all vectors.
+absl::StatusOr<OperatorOptions> ToOperatorOptions(
+    const v1::CombineHeader& header, const Limits& limits);
+
+// A combiner's options, where `field` is their path in the request.
+absl::StatusOr<CombinerOptions> ToCombinerOptions(
+    const v1::CombinerOptions& message, absl::string_view field);
+
+// The first option in which two normalized sessions differ.
+struct Difference {
+  std::string field;  // "num_workers"
+  std::string left, right;
+};
+std::optional<Difference> FirstDifference(const v1::Session& left,
+                                          const v1::Session& right);
+
+// Vectors' memory of an operator and of the updates it needs on a device
+// (`host_accessible`: commits go straight into the update). LIMIT_EXCEEDED
+// where the size is beyond what can be counted.
+absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
+                                       bool host_accessible);
+
+// See concord.v1.Session.layout_hash. 0 without segments.
+uint64_t LayoutHash(const v1::Layout& layout);
+
+// {id} of a session's name is well-formed.
+bool IsSessionId(absl::string_view id);
+
+v1::DataType ToMessage(Dtype dtype);
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_SESSION_OPTIONS_H_

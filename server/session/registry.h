@@ -1,0 +1,106 @@
+// All sessions of a server, and the limits that they share.
+//
+// A session's memory is reserved against the budget before any of it is
+// allocated. Sessions that nobody uses are deleted by ReapIdle, which the
+// server's main calls now and then.
+//
+// Errors: RESOURCE_EXHAUSTED, LIMIT_EXCEEDED with metadata limit (its name as
+// in ServerInfo), value, accepted; UNAVAILABLE, DRAINING once Drain was called;
+// NOT_FOUND, SESSION_NOT_FOUND; INVALID_ARGUMENT naming the field.
+//
+// Threads: safe. The registry outlives all streams and calls that came from it.
+#ifndef CONCORD_SERVER_SESSION_REGISTRY_H_
+#define CONCORD_SERVER_SESSION_REGISTRY_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/random/random.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "concord/v1/combine.pb.h"
+#include "concord/v1/server_info.pb.h"
+#include "concord/v1/session.pb.h"
+#include "concord/v1/step.pb.h"
+#include "operators/kernels/kernels.h"
+#include "server/session/clock.h"
+#include "server/session/combine_call.h"
+#include "server/session/committer.h"
+#include "server/session/limits.h"
+#include "server/session/memory_budget.h"
+#include "server/session/rank_stream.h"
+#include "server/session/session.h"
+
+namespace concord {
+
+class SessionRegistry {
+ public:
+  struct Options {
+    std::shared_ptr<Kernels> kernels;
+    Limits limits;
+    const Clock* clock = Clock::Real();
+    int committer_threads = 2;  // Long commits that run at the same time.
+  };
+
+  explicit SessionRegistry(Options options);
+  ~SessionRegistry();
+
+  // ALREADY_EXISTS, SESSION_EXISTS where the name is taken: metadata "uid",
+  // and "field", "value", "existing" when an option differs.
+  absl::StatusOr<v1::Session> Create(const v1::CreateSessionRequest& request);
+
+  // `name` is "sessions/{id}".
+  absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name) const;
+  absl::StatusOr<v1::ListSessionsResponse> List(
+      const v1::ListSessionsRequest& request) const;
+
+  // Ends the session's streams (SESSION_NOT_FOUND). Its memory is free when the
+  // last of them has let go.
+  absl::Status Delete(const v1::DeleteSessionRequest& request);
+
+  // Finds the session of `join` and joins it; see Session::Join.
+  absl::StatusOr<std::unique_ptr<RankStream>> Join(
+      const v1::Join& join, std::function<void()> cancel_stream);
+
+  absl::StatusOr<std::unique_ptr<CombineCall>> StartCombine(
+      const v1::CombineHeader& header);
+
+  // Deletes sessions that were idle for their idle_ttl and fails rounds that
+  // are past their deadline; returns the names of what it deleted.
+  std::vector<std::string> ReapIdle();
+
+  // Refuses new sessions, joins, combinations and rounds from now on, cancels
+  // streams that have nothing under way, waits until open rounds are answered
+  // or `deadline` (of the clock) has come, then cancels the rest.
+  void Drain(absl::Time deadline);
+
+  // Device, methods, limits and use; not `version` and `streams`.
+  void Describe(v1::ServerInfo* info) const;
+
+  const Limits& limits() const { return options_.limits; }
+
+ private:
+  absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+  const std::shared_ptr<MemoryBudget> budget_;
+  // Before sessions_: commits under way end before sessions go.
+  const std::shared_ptr<CommitterPool> committers_;
+
+  mutable absl::Mutex mutex_;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_SESSION_REGISTRY_H_

@@ -1,0 +1,86 @@
+// The parts of a session that its files share: who is joined, what the open
+// round has collected, what was solved and what is committed. Plain data; the
+// comments say which of the session's two locks guards what.
+#ifndef CONCORD_SERVER_SESSION_ROUND_H_
+#define CONCORD_SERVER_SESSION_ROUND_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "concord/v1/step.pb.h"
+#include "operators/momentum/momentum_operator.h"
+#include "server/session/update.h"
+
+namespace concord {
+
+// A step from its solve on: it cannot fail any more but by the device's error.
+struct SolvedStep {
+  uint64_t step = 0;
+  std::shared_ptr<const v1::StepResult> result;
+  std::shared_ptr<Update> update;
+  absl::Time solved_at;
+};
+
+// What one rank brings to a round.
+struct Contribution {
+  uint32_t rank = 0;
+  absl::Time begun_at;
+  absl::Time complete_at;
+  std::vector<int> indexes;       // Losses of its vectors, in their order.
+  std::vector<int> loss_indexes;  // Recorded losses.
+  std::vector<double> losses;     // The same length.
+  bool counted = false;           // Complete. Guarded by Session::mutex_.
+
+  // Guarded by Session::staging_mutex_: appending reads, giving up writes.
+  std::vector<MomentumOperator::StagedRow*> rows;
+  absl::Status given_up;  // Not OK: its rows are gone, for this reason.
+};
+
+// A round that collects. Guarded by Session::mutex_.
+struct Round {
+  uint64_t step = 0;
+  absl::Time deadline;
+  std::vector<std::shared_ptr<Contribution>> contributions;  // By rank; null.
+  uint32_t joined = 0;
+  uint32_t counted = 0;
+  // The end: one of the two.
+  std::shared_ptr<const SolvedStep> solved;
+  absl::Status failed;
+};
+
+// One worker's stream. Guarded by Session::mutex_.
+struct Stream {
+  uint32_t rank = 0;
+  std::function<void()> cancel;  // Null when it has left.
+  absl::Status ended;            // Not OK: what every further call returns.
+  bool waiting = false;          // In a wait of the session, which will see it.
+  bool busy = false;             // Between Begin and EndStep.
+
+  // The step under way.
+  uint64_t step = 0;
+  std::shared_ptr<Round> round;                // Null: a replay.
+  std::shared_ptr<Contribution> contribution;  // Of this rank in `round`.
+  // It came complete on an older stream: this one's vectors are dropped.
+  bool contribution_is_older = false;
+  // A replay whose update was still alive when its header came.
+  std::shared_ptr<const SolvedStep> replay;
+  absl::Time begun_at;
+};
+
+// What a session remembers of a rank over its streams. Guarded by
+// Session::mutex_.
+struct RankSlot {
+  std::shared_ptr<Stream> stream;  // Null: none is open.
+  uint64_t incarnation = 0;        // 0: never joined.
+  std::vector<uint64_t> replaced;  // Older incarnations, newest last.
+  uint64_t step = 0;               // The last header's.
+  uint32_t attempt = 0;
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_SESSION_ROUND_H_

@@ -1,0 +1,209 @@
+// One training job: its operator, its ranks, and its rounds.
+//
+// A round collects the contributions to step committed + 1. When all ranks'
+// contributions are complete, the thread that brought the last one solves it;
+// from then on the step cannot fail or wait. Its update is committed inline
+// when it is small, else by a committer thread, and is sent while it is written
+// (Update). A rank that asks for the committed step again gets the same bytes,
+// from the update where somebody still holds it, else recomputed.
+//
+// A round that is past its deadline is failed by whoever notices first: a
+// waiting rank, the next header, or Reap.
+//
+// Locks, in the order in which they are taken:
+//   mutex_          who is joined, the round, what is committed; never held
+//                   during a pass over a long vector but for a replay
+//   staging_mutex_  the operator. Shared: append to rows (each rank its own).
+//                   Exclusive: everything else, for the whole of a commit.
+//
+// Threads: safe. Streams (RankStream) hold the session; so does a commit.
+#ifndef CONCORD_SERVER_SESSION_SESSION_H_
+#define CONCORD_SERVER_SESSION_SESSION_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "concord/v1/session.pb.h"
+#include "concord/v1/step.pb.h"
+#include "operators/kernels/kernels.h"
+#include "operators/momentum/momentum_operator.h"
+#include "server/session/clock.h"
+#include "server/session/committer.h"
+#include "server/session/memory_budget.h"
+#include "server/session/rank_stream.h"
+#include "server/session/round.h"
+#include "server/session/update.h"
+
+namespace concord {
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  // What a session is made of; the registry has checked and reserved.
+  struct Parts {
+    v1::Session options;  // Normalized, with name, uid, epoch, create_time, ….
+    std::shared_ptr<Kernels> kernels;
+    std::shared_ptr<CommitterPool> committers;
+    std::unique_ptr<MemoryBudget::Reservation> reservation;
+    const Clock* clock = nullptr;
+    uint64_t max_chunk_bytes = 0;
+  };
+
+  // Allocates the session's vectors; RESOURCE_EXHAUSTED from the device.
+  static absl::StatusOr<std::shared_ptr<Session>> Create(Parts parts);
+
+  // The message: options, and where the session is now.
+  v1::Session Describe() const;
+  const std::string& name() const { return parts_.options.name(); }
+  const std::string& uid() const { return parts_.options.uid(); }
+  // The normalized options alone, fixed.
+  const v1::Session& options() const { return parts_.options; }
+  absl::Duration send_timeout() const { return send_timeout_; }
+
+  // Opens a worker's stream, ends the rank's older one (SUPERSEDED) and takes
+  // its contribution out of the round unless it is complete. The errors of
+  // step.proto's Join: RANK_OUT_OF_RANGE, PROTOCOL_VIOLATION (incarnation 0),
+  // SESSION_REPLACED, EPOCH_CHANGED, SESSION_IN_PROGRESS, SUPERSEDED (an
+  // incarnation that was replaced), DRAINING, SESSION_NOT_FOUND.
+  //
+  // `cancel_stream` must make the stream's blocked reads and writes return. It
+  // is called at most once, on any thread, with a lock held: it must be quick
+  // and not call back. It is called only while the stream does not wait inside
+  // the session; one that waits gets a status instead.
+  absl::StatusOr<std::unique_ptr<RankStream>> Join(
+      const v1::Join& join, std::function<void()> cancel_stream);
+
+  // Ends all streams with `reason`, and every later call.
+  void Close(absl::Status reason);
+
+  // No new streams and rounds from now on (DRAINING); streams with nothing
+  // under way are cancelled.
+  void StartDraining();
+  // Waits until nothing is under way any more; false when `deadline` came
+  // first.
+  bool AwaitQuiet(absl::Time deadline);
+
+  // Fails the round if it is past its deadline. True when the session has no
+  // stream and was not used for its idle_ttl.
+  bool Reap();
+
+  // Says that the session is in use.
+  void Touch();
+
+ private:
+  friend class RankStream;
+
+  // What is committed: the last step's answer, for those who ask again.
+  struct Committed {
+    std::shared_ptr<const v1::StepResult> result;
+    v1::StepTrailer trailer;
+    // Held by its senders, or by `kept` in a session that cannot recompute it.
+    std::weak_ptr<Update> update;
+    std::shared_ptr<Update> kept;
+  };
+
+  explicit Session(Parts parts);
+
+  // ---- For RankStream ----
+  absl::Status Begin(Stream* stream, const v1::StepHeader& header);
+  absl::Status AppendTo(Contribution* contribution, size_t vector,
+                        absl::Span<const absl::Span<const std::byte>> data,
+                        bool ends_vector);
+  // The contribution of `stream` is refused with `reason`.
+  void Refuse(Stream* stream, const absl::Status& reason);
+  absl::StatusOr<StepReply> Finish(Stream* stream,
+                                   absl::FunctionRef<bool()> is_cancelled);
+  absl::Status EndStep(Stream* stream);
+  void Leave(Stream* stream);
+  // What ended the stream, if anything did.
+  absl::Status StreamStatus(const Stream* stream) const;
+
+  // ---- Joining ----
+  absl::Status CheckJoin(const v1::Join& join) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndStream(Stream* stream, const absl::Status& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void UpdateBusy(Stream* stream, bool busy)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- The round ----
+  absl::Status CheckHeader(const v1::StepHeader& header) const;
+  absl::Status CheckStep(const RankSlot& slot,
+                         const v1::StepHeader& header) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status JoinRound(Stream* stream, const v1::StepHeader& header)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckAgainstRound(const v1::StepHeader& header) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status StageRows(Contribution* contribution)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  void GiveUp(Contribution* contribution, const absl::Status& reason)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // Takes the rank's contribution out of the open round unless it is counted.
+  void Withdraw(Stream* stream, const absl::Status& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FailRound(const absl::Status& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Fails the round when its deadline has come.
+  void CheckDeadline(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- Solve and commit ----
+  absl::Status SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<const v1::StepResult> MakeResult(const Round& round) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+          ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  // Writes the update; the trailer that says so.
+  absl::StatusOr<v1::StepTrailer> WriteUpdate(const SolvedStep& solved,
+                                              absl::Duration solve)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(staging_mutex_);
+  void Install(const std::shared_ptr<const SolvedStep>& solved,
+               const absl::StatusOr<v1::StepTrailer>& trailer)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<const Update>> CommittedUpdate()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  StepReply MakeReply(const Stream& stream, const SolvedStep& solved) const;
+  absl::StatusOr<StepReply> Replay(Stream* stream)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Parts parts_;
+  const OperatorOptions operator_options_;
+  const uint64_t vector_bytes_;
+  const absl::Duration round_timeout_;
+  const absl::Duration send_timeout_;
+  const absl::Duration idle_ttl_;
+  const std::shared_ptr<UpdatePool> updates_;
+  // Where commits go on a device whose memory the host cannot see.
+  std::unique_ptr<DeviceMemory> device_update_;
+
+  mutable absl::Mutex mutex_;
+  absl::CondVar changed_;  // A round ended, a stream ended, a step committed.
+  absl::Status closed_ ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t committed_step_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time last_used_ ABSL_GUARDED_BY(mutex_);
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;  // On changed_.
+  int streams_ ABSL_GUARDED_BY(mutex_) = 0;
+  int busy_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<RankSlot> ranks_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Round> round_ ABSL_GUARDED_BY(mutex_);  // Null: none is open.
+  // Solved and being written; the operator belongs to its commit.
+  std::shared_ptr<const SolvedStep> committing_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Committed> committed_ ABSL_GUARDED_BY(mutex_);
+
+  mutable absl::Mutex staging_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
+  std::unique_ptr<MomentumOperator> operator_
+      ABSL_PT_GUARDED_BY(staging_mutex_);
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_SESSION_SESSION_H_
