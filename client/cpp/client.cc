@@ -1,0 +1,202 @@
+#include "client/cpp/client.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/channel.h"
+#include "client/cpp/combine_call.h"
+#include "client/cpp/limit.h"
+#include "client/cpp/process_guard.h"
+#include "client/cpp/retry.h"
+#include "client/cpp/session_impl.h"
+#include "client/cpp/status.h"
+#include "concord/v1/concord.grpc.pb.h"
+#include "grpcpp/client_context.h"
+#include "operators/errors.h"
+
+namespace concord {
+namespace {
+
+using Stub = v1::Concord::Stub;
+
+absl::Status ValidateOptions(const ClientOptions& options) {
+  if (options.chunk_bytes == 0) {
+    return InvalidField("INVALID_OPTION", "chunk_bytes", "0",
+                        "a number of bytes >= 1");
+  }
+  if (options.keepalive_time <= absl::ZeroDuration() ||
+      options.keepalive_timeout <= absl::ZeroDuration()) {
+    return InvalidField(
+        "INVALID_OPTION", "keepalive_time, keepalive_timeout",
+        absl::StrCat(absl::FormatDuration(options.keepalive_time), ", ",
+                     absl::FormatDuration(options.keepalive_timeout)),
+        "durations > 0");
+  }
+  return Validate(options.retry);
+}
+
+}  // namespace
+
+class Client::Impl {
+ public:
+  Impl(absl::string_view server, const ClientOptions& options)
+      : server_(server),
+        options_(options),
+        stub_(v1::Concord::NewStub(MakeChannel(server_, options))) {}
+
+  bool forked() const { return guard_.forked(); }
+  absl::Status CheckProcess() const { return guard_.Check(); }
+  const std::string& server() const { return server_; }
+  const ClientOptions& options() const { return options_; }
+
+  // One unary call, tried again while the server is UNAVAILABLE. `tries` (may
+  // be null) gets the number of failed tries before the last.
+  template <class Request, class Response>
+  absl::StatusOr<Response> Call(
+      grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                   Response*),
+      const Request& request, const CallOptions& options,
+      uint32_t* failed_tries = nullptr) {
+    absl::Status status = guard_.Check();
+    if (!status.ok()) return status;
+    const Limit limit(options.timeout, options.is_cancelled);
+    Backoff backoff(options_.retry);
+    for (Tries tries(&backoff, options_.retry.max_attempts, limit);;) {
+      grpc::ClientContext context;
+      context.set_deadline(absl::ToChronoTime(limit.deadline()));
+      Response response;
+      status = FromGrpc((stub_.get()->*method)(&context, request, &response));
+      if (failed_tries != nullptr) *failed_tries = tries.failed();
+      if (status.ok()) return response;
+      if (!tries.Again(&status, absl::IsUnavailable(status))) return status;
+    }
+  }
+
+ private:
+  const ProcessGuard guard_;
+  const std::string server_;
+  const ClientOptions options_;
+  const std::unique_ptr<Stub> stub_;
+};
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
+    absl::string_view server, const ClientOptions& options) {
+  absl::Status status = ValidateServer(server);
+  if (status.ok()) status = ValidateOptions(options);
+  if (!status.ok()) return status;
+  return std::unique_ptr<Client>(
+      new Client(std::make_unique<Impl>(server, options)));
+}
+
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Client::~Client() {
+  // In a forked child the parent's connections must not be touched.
+  if (impl_->forked()) (void)impl_.release();
+}
+
+const std::string& Client::server() const { return impl_->server(); }
+
+absl::StatusOr<v1::ServerInfo> Client::GetServerInfo(
+    const CallOptions& options) {
+  return impl_->Call(&Stub::GetServerInfo, v1::GetServerInfoRequest(), options);
+}
+
+absl::StatusOr<v1::Session> Client::CreateSession(
+    const v1::CreateSessionRequest& request, const CallOptions& options) {
+  return impl_->Call(&Stub::CreateSession, request, options);
+}
+
+absl::StatusOr<v1::Session> Client::AttachOrCreate(
+    const v1::CreateSessionRequest& request, const CallOptions& options) {
+  if (request.session_id().empty()) {
+    return InvalidField("INVALID_OPTION", "session_id", "\"\"",
+                        "the id of a session");
+  }
+  const std::string name = absl::StrCat("sessions/", request.session_id());
+  const absl::Time deadline = absl::Now() + options.timeout;
+  CallOptions rest = options;
+  for (;;) {
+    rest.timeout = deadline - absl::Now();
+    absl::StatusOr<v1::Session> session = CreateSession(request, rest);
+    if (!absl::IsAlreadyExists(session.status())) return session;
+    const absl::optional<ErrorDetail> detail = GetErrorDetail(session.status());
+    // Only a server that has compared the options may be believed.
+    if (!detail.has_value() || detail->reason != "SESSION_EXISTS" ||
+        !detail->field.empty()) {
+      return session;
+    }
+    rest.timeout = deadline - absl::Now();
+    absl::StatusOr<v1::Session> existing = GetSession(name, rest);
+    // Deleted between the two calls: then there is room for a new one.
+    if (!absl::IsNotFound(existing.status())) return existing;
+  }
+}
+
+absl::StatusOr<v1::Session> Client::GetSession(absl::string_view name,
+                                               const CallOptions& options) {
+  v1::GetSessionRequest request;
+  request.set_name(std::string(name));
+  return impl_->Call(&Stub::GetSession, request, options);
+}
+
+absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(
+    const CallOptions& options) {
+  const absl::Time deadline = absl::Now() + options.timeout;
+  CallOptions rest = options;
+  std::vector<v1::Session> sessions;
+  v1::ListSessionsRequest request;
+  do {
+    rest.timeout = deadline - absl::Now();
+    absl::StatusOr<v1::ListSessionsResponse> page =
+        impl_->Call(&Stub::ListSessions, request, rest);
+    if (!page.ok()) return page.status();
+    for (v1::Session& session : *page->mutable_sessions()) {
+      sessions.push_back(std::move(session));
+    }
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty());
+  return sessions;
+}
+
+absl::Status Client::DeleteSession(absl::string_view name,
+                                   absl::string_view uid,
+                                   const CallOptions& options) {
+  v1::DeleteSessionRequest request;
+  request.set_name(std::string(name));
+  request.set_uid(std::string(uid));
+  uint32_t failed_tries = 0;
+  const absl::Status status =
+      impl_->Call(&Stub::DeleteSession, request, options, &failed_tries)
+          .status();
+  if (absl::IsNotFound(status) && failed_tries > 0) return absl::OkStatus();
+  return status;
+}
+
+absl::StatusOr<CombineOutcome> Client::Combine(
+    const v1::CombineHeader& header, absl::Span<const void* const> vectors,
+    void* result, const CallOptions& options) {
+  absl::Status status = impl_->CheckProcess();
+  if (!status.ok()) return status;
+  return CombineCall(impl_->server(), impl_->options(), header, vectors, result)
+      .Run(options);
+}
+
+absl::StatusOr<v1::SolveResponse> Client::Solve(const v1::SolveRequest& request,
+                                                const CallOptions& options) {
+  return impl_->Call(&Stub::Solve, request, options);
+}
+
+absl::StatusOr<std::unique_ptr<WorkerSession>> Client::OpenWorker(
+    const WorkerOptions& worker, const CallOptions& options) {
+  absl::Status status = impl_->CheckProcess();
+  if (!status.ok()) return status;
+  auto impl = std::make_unique<WorkerSession::Impl>(impl_->server(),
+                                                    impl_->options(), worker);
+  status = impl->Open(options);
+  if (!status.ok()) return status;
+  return std::unique_ptr<WorkerSession>(new WorkerSession(std::move(impl)));
+}
+
+}  // namespace concord

@@ -1,0 +1,108 @@
+// One bidirectional stream of raw messages on a connection of its own, driven
+// by one thread that waits no longer than a Limit allows.
+//
+// Everything gRPC does for it happens on the calling thread or ends before the
+// Connection is gone. Sent slices are the exception: gRPC may hold them until
+// the bytes are on the wire, also after the stream has ended. Memory lent with
+// Lend() is free again only when ReturnLoans() or the destructor has returned.
+#ifndef CONCORD_CLIENT_CPP_CONNECTION_H_
+#define CONCORD_CLIENT_CPP_CONNECTION_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "client/cpp/limit.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/completion_queue.h"
+#include "grpcpp/support/async_stream.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/slice.h"
+#include "grpcpp/support/status.h"
+#include "proto/wire/payload.h"
+
+namespace concord {
+
+class Connection {
+ public:
+  // Starts a call of `method` ("/package.Service/Method", a literal) with the
+  // first message written. The channel should be this connection's alone.
+  Connection(std::shared_ptr<grpc::Channel> channel, const char* method);
+
+  // Cancels the stream where it has not ended, and waits until gRPC has let go
+  // of everything.
+  ~Connection();
+
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Queues one message, waiting for the one before. False: the stream is
+  // broken or the limit has passed; Close() says which.
+  bool Write(const grpc::ByteBuffer& message, const Limit& limit);
+
+  // Asks for the next message without waiting for it.
+  void StartRead();
+
+  // The next message; false as for Write. Waits for written messages, too.
+  bool Read(grpc::ByteBuffer* message, const Limit& limit);
+
+  // Ends the stream and says why: the limit's status if that had passed; else
+  // the server's; UNAVAILABLE where the server ended it with OK. A stream that
+  // is still alive is cancelled.
+  absl::Status Close(const Limit& limit);
+
+  // Tells the server that nothing more comes and waits for its end of the
+  // stream, at most until the limit.
+  void Leave(const Limit& limit);
+
+  // A slice of the caller's memory, not copied.
+  grpc::Slice Lend(wire::Fragment bytes);
+
+  // Waits until gRPC holds no lent memory any more. False: the connection had
+  // to be given up for that and can only be destroyed.
+  bool ReturnLoans();
+
+ private:
+  enum Operation { kWrite, kRead, kFinish, kOperations };
+  struct Loan;
+
+  // Waits for one operation; true when it succeeded. An operation that was
+  // never started has succeeded.
+  bool Await(Operation operation, const Limit& limit);
+  // Takes one event off the queue, if one comes until `until`.
+  bool Pump(absl::Time until);
+  void Start(Operation operation) { state_[operation] = State::kPending; }
+  bool Pending() const;
+  // Waits for everything started; past the limit the call is cancelled, which
+  // ends it.
+  void Settle(const Limit* limit);
+  void Cancel();
+  void Finish(const Limit* limit);
+  // Ends the call and the channel.
+  void TearDown();
+
+  enum class State : char { kDone, kPending, kFailed };
+
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<grpc::CompletionQueue> queue_;
+  std::unique_ptr<grpc::ClientContext> context_;
+  std::unique_ptr<
+      grpc::ClientAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>>
+      stream_;
+  State state_[kOperations] = {};
+  grpc::ByteBuffer received_;
+  grpc::Status end_;
+  absl::Status limited_;       // Not OK: the limit has ended the call.
+  bool have_message_ = false;  // Or will have, once kRead is done.
+  bool cancelled_ = false;
+  bool finished_ = false;
+
+  std::shared_ptr<Loan> loan_;
+  std::shared_ptr<absl::Notification> returned_;
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_CLIENT_CPP_CONNECTION_H_

@@ -1,0 +1,283 @@
+#include "client/cpp/session.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/str_cat.h"
+#include "client/cpp/channel.h"
+#include "client/cpp/session_impl.h"
+#include "client/cpp/vector_sender.h"
+#include "operators/errors.h"
+#include "proto/wire/codec.h"
+
+namespace concord {
+namespace {
+
+constexpr char kStepMethod[] = "/concord.v1.Concord/Step";
+constexpr absl::Duration kLeaveTime = absl::Seconds(1);
+
+size_t SizeOfElement(v1::DataType type) { return type == v1::FLOAT64 ? 8 : 4; }
+
+// What the server could not see: bad pointers.
+absl::Status CheckMemory(absl::Span<const Contribution> contributions,
+                         const void* update, size_t size) {
+  if (update == nullptr) {
+    return InvalidField("INVALID_OPTION", "update", "null",
+                        "memory for one vector");
+  }
+  for (size_t i = 0; i < contributions.size(); ++i) {
+    const void* const data = contributions[i].data;
+    if (data == nullptr) {
+      return InvalidField("INVALID_OPTION",
+                          absl::StrCat("contributions[", i, "].data"), "null",
+                          "memory of one vector");
+    }
+    if (Overlap(data, update, size)) {
+      return InvalidField("INVALID_OPTION", "update",
+                          absl::StrCat("memory of contributions[", i, "]"),
+                          "memory that overlaps no contribution");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckIndex(absl::string_view field, size_t position, int index,
+                        uint32_t num_vectors) {
+  if (index >= 0 && static_cast<uint32_t>(index) < num_vectors) {
+    return absl::OkStatus();
+  }
+  return InvalidField(
+      "INDEX_OUT_OF_RANGE", absl::StrCat(field, "[", position, "].index"),
+      absl::StrCat(index), absl::StrCat("an index in [0, ", num_vectors, ")"));
+}
+
+// A later Step must not try again: it would get the same, or worse, take the
+// rank back from whoever has it now.
+bool IsForGood(const absl::Status& status) {
+  return absl::IsNotFound(status) || GetErrorReason(status) == "SUPERSEDED";
+}
+
+}  // namespace
+
+WorkerSession::Impl::Impl(std::string server, const ClientOptions& client,
+                          WorkerOptions worker)
+    : server_(std::move(server)),
+      client_(client),
+      worker_(std::move(worker)),
+      backoff_(client.retry) {
+  // A retry after the very first join, whose answer may have been lost, must
+  // be known as the same worker.
+  std::random_device random;
+  while (worker_.incarnation == 0) {
+    worker_.incarnation = uint64_t{random()} << 32 | random();
+  }
+}
+
+WorkerSession::Impl::~Impl() {
+  if (connection_ != nullptr) {
+    connection_->Leave(Limit(kLeaveTime, /*is_cancelled=*/{}));
+  }
+}
+
+absl::Status WorkerSession::Impl::Open(const CallOptions& options) {
+  const Limit limit(options.timeout, options.is_cancelled);
+  for (Tries tries(&backoff_, client_.retry.max_attempts, limit);;) {
+    absl::Status status = Join(limit);
+    if (status.ok()) return status;
+    const bool again = WorthRetrying(status);
+    if (!tries.Again(&status, again)) return status;
+  }
+}
+
+bool WorkerSession::Impl::WorthRetrying(const absl::Status& status) const {
+  return IsWorthRetrying(status, worker_.incarnation, joined_before_);
+}
+
+absl::Status WorkerSession::Impl::Join(const Limit& limit) {
+  auto connection =
+      std::make_unique<Connection>(MakeChannel(server_, client_), kStepMethod);
+  v1::StepRequest request;
+  v1::Join& join = *request.mutable_join();
+  join.set_session(worker_.session);
+  join.set_rank(worker_.rank);
+  join.set_incarnation(worker_.incarnation);
+  join.set_uid(joined_before_ ? joined_.uid() : worker_.uid);
+  join.set_epoch(joined_before_ ? joined_.epoch() : worker_.epoch);
+  if (joined_before_) {
+    join.set_resume_step(applied_step_);
+  } else if (worker_.resume_step.has_value()) {
+    join.set_resume_step(*worker_.resume_step);
+  }
+  grpc::ByteBuffer buffer;
+  if (!connection->Write(wire::Encode(request), limit) ||
+      !connection->Read(&buffer, limit)) {
+    return connection->Close(limit);
+  }
+  v1::StepResponse response;
+  if (!wire::Decode(buffer, &response) || !response.has_joined()) {
+    return absl::DataLossError("the server did not answer a Join with Joined");
+  }
+  if (!joined_before_) {
+    applied_step_ =
+        worker_.resume_step.value_or(response.joined().committed_step());
+    joined_before_ = true;
+  }
+  joined_.Swap(response.mutable_joined());
+  connection_ = std::move(connection);
+  return absl::OkStatus();
+}
+
+v1::StepHeader WorkerSession::Impl::MakeHeader(
+    absl::Span<const Contribution> contributions,
+    absl::Span<const StepLoss> losses) const {
+  v1::StepHeader header;
+  header.set_step(applied_step_ + 1);
+  header.set_epoch(joined_.epoch());
+  header.set_layout_hash(worker_.layout_hash);
+  for (const StepLoss& loss : losses) {
+    v1::LossValue& to = *header.add_losses();
+    to.set_index(static_cast<uint32_t>(loss.index));
+    to.set_value(loss.value);
+    to.set_sample_weight(loss.sample_weight);
+  }
+  for (const Contribution& contribution : contributions) {
+    v1::VectorHeader& to = *header.add_vectors();
+    to.set_index(static_cast<uint32_t>(contribution.index));
+    to.set_data_type(joined_.data_type());
+    to.set_length(joined_.num_parameters());
+    to.set_sample_weight(contribution.sample_weight);
+  }
+  return header;
+}
+
+bool WorkerSession::Impl::Send(const v1::StepHeader& header,
+                               absl::Span<const Contribution> contributions,
+                               const Limit& limit) {
+  const size_t size = VectorBytes();
+  size_t chunk_bytes = client_.chunk_bytes;
+  if (joined_.max_chunk_bytes() != 0) {
+    chunk_bytes = std::min<size_t>(chunk_bytes, joined_.max_chunk_bytes());
+  }
+  const size_t single_bytes =
+      std::min(chunk_bytes, client_.single_message_bytes);
+  if (contributions.empty() || size <= single_bytes / contributions.size()) {
+    absl::InlinedVector<grpc::Slice, 4> slices;
+    for (const Contribution& contribution : contributions) {
+      slices.push_back(connection_->Lend(
+          {static_cast<const std::byte*>(contribution.data), size}));
+    }
+    v1::StepContribution message;
+    *message.mutable_header() = header;
+    return connection_->Write(
+        wire::EncodeWithData(wire::kContributionField, message, slices), limit);
+  }
+  v1::StepRequest message;
+  *message.mutable_header() = header;
+  if (!connection_->Write(wire::Encode(message), limit)) return false;
+  for (size_t i = 0; i < contributions.size(); ++i) {
+    if (!SendVector(connection_.get(), static_cast<int>(i),
+                    contributions[i].data, size, chunk_bytes, limit)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+absl::Status WorkerSession::Impl::Receive(UpdateReceiver* receiver,
+                                          const Limit& limit) {
+  grpc::ByteBuffer buffer;
+  v1::StepResponse response;
+  wire::Payload data;
+  while (!receiver->complete()) {
+    if (!connection_->Read(&buffer, limit)) return connection_->Close(limit);
+    if (!wire::Decode(buffer, &response, &data)) {
+      return absl::DataLossError("the server sent an unreadable message");
+    }
+    absl::Status status = receiver->Add(&response, data);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WorkerSession::Impl::Try(
+    v1::StepHeader* header, absl::Span<const Contribution> contributions,
+    UpdateReceiver* receiver, const Limit& limit) {
+  header->set_attempt(++attempt_);
+  connection_->StartRead();
+  if (!Send(*header, contributions, limit)) return connection_->Close(limit);
+  absl::Status status = Receive(receiver, limit);
+  if (status.ok() && !connection_->ReturnLoans()) connection_.reset();
+  return status;
+}
+
+absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
+    absl::Span<const Contribution> contributions,
+    absl::Span<const StepLoss> losses, void* update,
+    const StepOptions& options) {
+  absl::Status status = guard_.Check();
+  if (status.ok()) status = ended_;
+  if (!status.ok()) return status;
+  status = CheckMemory(contributions, update, VectorBytes());
+  for (size_t i = 0; status.ok() && i < contributions.size(); ++i) {
+    status =
+        CheckIndex("vectors", i, contributions[i].index, joined_.num_vectors());
+  }
+  for (size_t i = 0; status.ok() && i < losses.size(); ++i) {
+    status = CheckIndex("losses", i, losses[i].index, joined_.num_vectors());
+  }
+  if (!status.ok()) return status;
+
+  const Limit limit(options.timeout, options.is_cancelled);
+  v1::StepHeader header = MakeHeader(contributions, losses);
+  for (Tries tries(&backoff_, client_.retry.max_attempts, limit);;) {
+    if (connection_ == nullptr) status = Join(limit);
+    if (status.ok()) {
+      UpdateReceiver receiver(header.step(), joined_.epoch(),
+                              joined_.num_parameters(), VectorBytes(),
+                              static_cast<std::byte*>(update));
+      status = Try(&header, contributions, &receiver, limit);
+      if (status.ok()) {
+        StepOutcome outcome;
+        outcome.result.Swap(&receiver.result());
+        outcome.trailer.Swap(&receiver.trailer());
+        outcome.attempts = std::exchange(attempt_, 0);
+        ++applied_step_;
+        return outcome;
+      }
+    }
+    connection_.reset();
+    const bool again = WorthRetrying(status);
+    if (!again && IsForGood(status)) ended_ = status;
+    if (!tries.Again(&status, again)) return status;
+    status = absl::OkStatus();
+  }
+}
+
+size_t WorkerSession::Impl::VectorBytes() const {
+  return joined_.num_parameters() * SizeOfElement(joined_.data_type());
+}
+
+WorkerSession::WorkerSession(std::unique_ptr<Impl> impl)
+    : impl_(std::move(impl)) {}
+
+WorkerSession::~WorkerSession() {
+  // In a forked child the parent's connection must not be touched.
+  if (impl_->forked()) (void)impl_.release();
+}
+
+const v1::Joined& WorkerSession::joined() const { return impl_->joined(); }
+
+uint64_t WorkerSession::incarnation() const { return impl_->incarnation(); }
+
+uint64_t WorkerSession::applied_step() const { return impl_->applied_step(); }
+
+absl::StatusOr<StepOutcome> WorkerSession::Step(
+    absl::Span<const Contribution> contributions,
+    absl::Span<const StepLoss> losses, void* update,
+    const StepOptions& options) {
+  return impl_->Step(contributions, losses, update, options);
+}
+
+}  // namespace concord

@@ -1,0 +1,70 @@
+// The inside of WorkerSession (session.h), which its users need not compile.
+#ifndef CONCORD_CLIENT_CPP_SESSION_IMPL_H_
+#define CONCORD_CLIENT_CPP_SESSION_IMPL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "client/cpp/connection.h"
+#include "client/cpp/limit.h"
+#include "client/cpp/process_guard.h"
+#include "client/cpp/retry.h"
+#include "client/cpp/session.h"
+#include "client/cpp/update_receiver.h"
+
+namespace concord {
+
+class WorkerSession::Impl {
+ public:
+  Impl(std::string server, const ClientOptions& client, WorkerOptions worker);
+  ~Impl();
+
+  // First join, with retries. To be called once, before all else.
+  absl::Status Open(const CallOptions& options);
+
+  absl::StatusOr<StepOutcome> Step(absl::Span<const Contribution> contributions,
+                                   absl::Span<const StepLoss> losses,
+                                   void* update, const StepOptions& options);
+
+  bool forked() const { return guard_.forked(); }
+  const v1::Joined& joined() const { return joined_; }
+  uint64_t incarnation() const { return worker_.incarnation; }
+  uint64_t applied_step() const { return applied_step_; }
+
+ private:
+  // A new connection and stream, joined.
+  absl::Status Join(const Limit& limit);
+  // One try of a step on the open stream.
+  absl::Status Try(v1::StepHeader* header,
+                   absl::Span<const Contribution> contributions,
+                   UpdateReceiver* receiver, const Limit& limit);
+  v1::StepHeader MakeHeader(absl::Span<const Contribution> contributions,
+                            absl::Span<const StepLoss> losses) const;
+  bool Send(const v1::StepHeader& header,
+            absl::Span<const Contribution> contributions, const Limit& limit);
+  absl::Status Receive(UpdateReceiver* receiver, const Limit& limit);
+  bool WorthRetrying(const absl::Status& status) const;
+  size_t VectorBytes() const;
+
+  const ProcessGuard guard_;
+  const std::string server_;
+  const ClientOptions client_;
+  WorkerOptions worker_;
+  Backoff backoff_;
+
+  v1::Joined joined_;
+  bool joined_before_ = false;
+  uint64_t applied_step_ = 0;
+  uint32_t attempt_ = 0;  // Of step applied_step_ + 1.
+  absl::Status ended_;    // Not OK: what every Step returns from now on.
+  std::unique_ptr<Connection> connection_;  // Null: to be joined anew.
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_CLIENT_CPP_SESSION_IMPL_H_
