@@ -17,7 +17,7 @@ from concord._inputs import Rows, is_gradients, parse_gradients, parse_indexes, 
 from concord._options import derived_from_config, derived_part, make_options, refuse_derived
 from concord._options import resolve_server as _resolve_server
 from concord._vectors import VectorBackend
-from concord.errors import invalid
+from concord.errors import InvalidArgumentError, invalid
 from concord.grad_operator import ConFIGOperator, GradientOperator
 from concord.loss_recorder import LatestLossRecorder, LossRecorder
 from concord.results import StepResult
@@ -207,12 +207,18 @@ class PseudoMomentumOperator(MomentumOperator):
                     "LOSSES_WITHOUT_RECORDER", "losses", "given", "none, or a loss_recorder"
                 )
             values = parse_losses(losses, len(checked))
-        if self.server is not None:
-            update = self._step_remote(checked, rows, values)
-        elif values is None:
-            update = self._embedded(rows).step(checked, rows)
-        else:
-            update = self._step_recording(checked, rows, values)
+        fresh = self._backend is None
+        try:
+            if self.server is not None:
+                update = self._step_remote(checked, rows, values)
+            elif values is None:
+                update = self._embedded(rows).step(checked, rows)
+            else:
+                update = self._step_recording(checked, rows, values)
+        except InvalidArgumentError:
+            if fresh:
+                self._forget()
+            raise
         return update if update.dtype is rows.dtype else update.to(rows.dtype)
 
     @property
@@ -223,8 +229,11 @@ class PseudoMomentumOperator(MomentumOperator):
 
     def close(self) -> None:
         """Frees the state; a session of this operator's own is deleted. Idempotent."""
-        backend, self._backend = self._backend, None
         self._closed = True
+        self._forget()
+
+    def _forget(self) -> None:
+        backend, self._backend = self._backend, None
         self._step_one = self._dtype = None
         if backend is not None:
             backend.close()

@@ -322,15 +322,18 @@ class RemoteBackend:
         self._own = remote["name"] is None
 
     def step(self, indexes: list[int], rows: Rows, losses: Optional[list[float]]) -> StepResult:
-        result = self._session.step_rows(
-            indexes, rows, indexes if losses is not None else [], losses or [], self._deadline
-        )
-        if self._finalizer is None and self._own:
-            self._finalizer = weakref.finalize(
-                self, _delete_quietly, self._session._native, _process.generation
+        loss_indexes = indexes if losses is not None else []
+        try:
+            self._last = self._session.step_rows(
+                indexes, rows, loss_indexes, losses or [], self._deadline
             )
-        self._last = result
-        return result
+        finally:
+            native = self._session._native
+            if self._own and self._finalizer is None and native is not None:
+                self._finalizer = weakref.finalize(
+                    self, _delete_quietly, native, _process.generation
+                )
+        return self._last
 
     def last_step(self) -> Optional[StepResult]:
         return self._last

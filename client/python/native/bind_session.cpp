@@ -56,7 +56,7 @@ nb::list ToRows(const v1::Matrix& matrix) {
 template <typename Field>
 nb::list ToList(const Field& values) {
   nb::list list;
-  for (const auto value : values) list.append(value);
+  for (const auto& value : values) list.append(value);
   return list;
 }
 

@@ -3,7 +3,10 @@
 #include "client/python/native/bind.h"
 
 NB_MODULE(_native, module) {
+  // Objects that live until the interpreter ends are no leak of ours.
+  nanobind::set_leak_warnings(false);
   concord::python::BindOptions(module);
   concord::python::BindResultBuffer(module);
   concord::python::BindEngine(module);
+  concord::python::BindSession(module);
 }

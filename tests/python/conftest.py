@@ -1,0 +1,86 @@
+"""A concord-server for the tests, on a TCP port and a Unix socket."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = Path(os.environ.get("CONCORD_BUILD", ROOT / "build")) / "bin" / "concord-server"
+
+
+# The machine has few cores, and idle OpenMP threads of torch spin on them.
+torch.set_num_threads(1)
+
+
+class Server:
+    """A running concord-server; `tcp` and `unix` are its addresses."""
+
+    def __init__(self, directory, *options):
+        self.unix = f"unix:{directory}/concord.sock"
+        command = [
+            SERVER,
+            "--listen=127.0.0.1:0",
+            f"--listen={self.unix}",
+            "--device=cpu",
+        ]
+        self.process = subprocess.Popen(
+            [*map(str, command), "--threads=1", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.log = []
+        for line in self.process.stdout:
+            self.log.append(line)
+            found = re.search(r"127\.0\.0\.1:([1-9]\d*)", line)
+            if found:
+                self.tcp = f"127.0.0.1:{found[1]}"
+                break
+        else:
+            raise RuntimeError(f"{SERVER} did not start:\n{''.join(self.log)}")
+        # The pipe must not fill up.
+        self._reader = threading.Thread(target=self.log.extend, args=(self.process.stdout,))
+        self._reader.start()
+
+    def stop(self):
+        self.process.terminate()
+        code = self.process.wait(timeout=20)
+        self._reader.join()
+        return code
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_server_by_default(monkeypatch):
+    monkeypatch.delenv("CONCORD_SERVER", raising=False)
+
+
+@pytest.fixture(params=["embedded", "tcp", "unix"])
+def where(request):
+    """Keywords for an operator: embedded, over TCP, over a Unix socket."""
+    if request.param == "embedded":
+        return {"server": ""}
+    return {"server": getattr(request.getfixturevalue("server"), request.param)}
+
+
+@pytest.fixture
+def float64_default():
+    """conflictfree computes in torch's default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
