@@ -66,12 +66,15 @@ def test_momentum_combines_exactly_at_large_n(kind, n):
     assert (np.sign(update.numpy()[large]) == np.sign(expected[large])).all()
 
 
-def test_conflictfree_conflicts_with_its_own_losses_at_a_million(capsys):
-    grads = rows("random", 10**6)
+@pytest.mark.parametrize(
+    "kind, n", [("opposing to 1e-2", 10**6), pytest.param("random", 10**7, marks=pytest.mark.slow)]
+)
+def test_conflictfree_is_wrong_at_large_n_on_a_cpu(kind, n):
+    grads = rows(kind, n)
     theirs = cosines(peer_grad.ConFIGOperator().calculate_gradient(grads), grads)
     ours = cosines(ConFIGOperator().calculate_gradient(grads), grads)
     assert theirs.max() - theirs.min() > 0.1, "conflictfree has been mended: say so in the README"
-    assert ours.max() - ours.min() < 1e-6 and ours.min() > 0.5
+    assert ours.max() - ours.min() < 1e-5 and ours.min() > 0
 
 
 def dependent_rows(seed, n=10_401):
@@ -112,7 +115,7 @@ def test_a_zero_row_is_dropped():
 def test_opposing_gradients_give_zero():
     grads = torch.tensor([[0.1, 0.2, 0.3], [-0.3, -0.6, -0.9]])
     theirs = peer_grad.ConFIGOperator().calculate_gradient(grads)
-    assert theirs.norm() > 0.5, "conflictfree returns something against loss 1"
+    assert theirs.norm() > 0.1, "conflictfree returns something against loss 1"
     found = ConFIGOperator().calculate_gradient(grads)
     assert found.norm() <= 1e-6 * grads.norm()
 
