@@ -40,13 +40,11 @@ class EmbeddedBackend:
         self.dtype = rows.rows[0].dtype
         self.device = rows.device
         self.length = rows.length
-        self._engine: Optional[_native.Engine] = None
-        self._generation = _process.generation
         self._make()
 
     def _make(self) -> None:
         self._generation = _process.generation
-        self._engine = _native.Engine(
+        self._engine: _native.Engine = _native.Engine(
             _native.make_options(**self._settings), _process.kernels(self.device)
         )
 
@@ -87,7 +85,7 @@ class EmbeddedBackend:
         return None if found is None else step_result(found, None)
 
     def close(self) -> None:
-        self._engine = None
+        del self._engine
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_engine": self.engine.export_state()}

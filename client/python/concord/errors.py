@@ -140,7 +140,7 @@ class InternalError(ConcordError, RuntimeError):
     code = "INTERNAL"
 
 
-_BY_CODE = {
+_BY_CODE: dict[str, type[ConcordError]] = {
     cls.code: cls
     for cls in (
         InvalidArgumentError,
@@ -157,7 +157,7 @@ _BY_CODE = {
     )
 }
 _BY_CODE["OUT_OF_RANGE"] = InvalidArgumentError
-_BY_REASON = {
+_BY_REASON: dict[str, type[ConcordError]] = {
     "SESSION_NOT_FOUND": SessionNotFound,
     "STEP_STALE": StepStale,
     "STEP_AHEAD": StepAhead,
@@ -179,7 +179,7 @@ def from_status(
     metadata: Optional[Mapping[str, str]] = None,
 ) -> ConcordError:
     """The exception for a status; called by the native module."""
-    cls = _BY_REASON.get(reason) or _BY_CODE.get(code, ConcordError)
+    cls = _BY_REASON.get(reason, _BY_CODE.get(code, ConcordError))
     return cls(
         message,
         reason=reason,

@@ -112,7 +112,7 @@ class Session:
         self.num_vectors = num_vectors
         self._id = name.removeprefix("sessions/") if name else f"py-{secrets.token_hex(8)}"
         self._sizes = (num_parameters, dtype)
-        self._timeouts = {
+        self._timeouts: dict[str, Any] = {
             "round_timeout": round_timeout or 0.0,
             "send_timeout": send_timeout or 0.0,
             "idle_ttl": idle_ttl or 0.0,

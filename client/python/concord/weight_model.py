@@ -60,5 +60,7 @@ class GivenWeight(WeightModel):
         device: Optional[Union[torch.device, str]] = None,
     ) -> torch.Tensor:
         if gradients is not None and gradients.shape[0] != len(self.weights):
-            raise invalid("INVALID_OPTION", "len(weights)", len(self.weights), gradients.shape[0])
+            raise invalid(
+                "INVALID_OPTION", "len(weights)", len(self.weights), f"{gradients.shape[0]}"
+            )
         return torch.tensor(self.weights, dtype=torch.float64, device=device)
