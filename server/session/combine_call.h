@@ -19,12 +19,14 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "concord/v1/combine.pb.h"
+#include "operators/kernels/kernels.h"
+#include "server/session/committer.h"
 #include "server/session/ingest.h"
+#include "server/session/limits.h"
+#include "server/session/memory_budget.h"
 #include "server/session/update.h"
 
 namespace concord {
-
-class SessionRegistry;
 
 struct CombineReply {
   v1::CombineResult result;
@@ -34,6 +36,18 @@ struct CombineReply {
 
 class CombineCall {
  public:
+  // What a server lends to a call.
+  struct Parts {
+    const Limits* limits = nullptr;
+    std::shared_ptr<Kernels> kernels;
+    MemoryBudget* budget = nullptr;
+    CommitterPool* committers = nullptr;
+  };
+
+  // For the registry. INVALID_OPTION, LENGTH_MISMATCH, LIMIT_EXCEEDED.
+  static absl::StatusOr<std::unique_ptr<CombineCall>> Start(
+      const v1::CombineHeader& header, const Parts& parts);
+
   CombineCall(const CombineCall&) = delete;
   CombineCall& operator=(const CombineCall&) = delete;
   ~CombineCall();
@@ -48,7 +62,6 @@ class CombineCall {
   absl::StatusOr<CombineReply> Finish();
 
  private:
-  friend class SessionRegistry;
   struct Work;  // What outlives the call while its result is written.
 
   CombineCall(std::shared_ptr<Work> work, ChunkCursor cursor);

@@ -2,6 +2,7 @@
 #ifndef CONCORD_SERVER_SESSION_COMMITTER_H_
 #define CONCORD_SERVER_SESSION_COMMITTER_H_
 
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <thread>

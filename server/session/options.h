@@ -33,9 +33,11 @@ OperatorOptions ToOperatorOptions(const v1::Session& normalized);
 absl::StatusOr<OperatorOptions> ToOperatorOptions(
     const v1::CombineHeader& header, const Limits& limits);
 
-// A combiner's options, where `field` is their path in the request.
+// The options of a combiner of `num_vectors` vectors, checked; `prefix` is
+// where they are in the request ("" for a field `combiner` of it).
 absl::StatusOr<CombinerOptions> ToCombinerOptions(
-    const v1::CombinerOptions& message, absl::string_view field);
+    const v1::CombinerOptions& message, int num_vectors,
+    absl::string_view prefix);
 
 // The first option in which two normalized sessions differ.
 struct Difference {

@@ -33,6 +33,7 @@
 namespace concord {
 
 class Session;
+struct Contribution;
 struct Stream;
 
 // What a rank gets for its contribution, once the round is solved.
@@ -76,7 +77,7 @@ class RankStream {
   absl::Status AppendNext(absl::Span<const absl::Span<const std::byte>> data);
 
   // All bytes that the header announced are in; at once without vectors.
-  bool complete() const;
+  bool complete() const { return cursor_.complete(); }
 
   // Counts the contribution and waits until the round is solved; the update is
   // then still being written (follow it). CANCELLED when `is_cancelled` says so
@@ -93,7 +94,7 @@ class RankStream {
   const std::shared_ptr<Stream> stream_;
   // The step under way; the caller's own, no lock.
   ChunkCursor cursor_;
-  bool receiving_ = false;
+  std::shared_ptr<Contribution> contribution_;  // Null: vectors are dropped.
   const v1::Joined joined_;
 };
 

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/random/random.h"
@@ -91,14 +92,14 @@ class SessionRegistry {
 
   const Options options_;
   const std::shared_ptr<MemoryBudget> budget_;
-  // Before sessions_: commits under way end before sessions go.
-  const std::shared_ptr<CommitterPool> committers_;
-
   mutable absl::Mutex mutex_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_
       ABSL_GUARDED_BY(mutex_);
+
+  // Last, so that commits under way end before sessions go.
+  CommitterPool committers_;
 };
 
 }  // namespace concord

@@ -23,6 +23,7 @@ struct SolvedStep {
   std::shared_ptr<const v1::StepResult> result;
   std::shared_ptr<Update> update;
   absl::Time solved_at;
+  absl::Duration solve;
 };
 
 // What one rank brings to a round.
@@ -62,12 +63,12 @@ struct Stream {
 
   // The step under way.
   uint64_t step = 0;
-  std::shared_ptr<Round> round;                // Null: a replay.
-  std::shared_ptr<Contribution> contribution;  // Of this rank in `round`.
-  // It came complete on an older stream: this one's vectors are dropped.
-  bool contribution_is_older = false;
-  // A replay whose update was still alive when its header came.
-  std::shared_ptr<const SolvedStep> replay;
+  std::shared_ptr<Round> round;  // Null: a replay.
+  // Of this rank in `round`; perhaps complete on an older stream.
+  std::shared_ptr<Contribution> contribution;
+  // Null `round`: the answer that was there when the header came. Its update is
+  // null where nobody held it any more.
+  SolvedStep replay;
   absl::Time begun_at;
 };
 

@@ -51,7 +51,7 @@ class Session : public std::enable_shared_from_this<Session> {
   struct Parts {
     v1::Session options;  // Normalized, with name, uid, epoch, create_time, ….
     std::shared_ptr<Kernels> kernels;
-    std::shared_ptr<CommitterPool> committers;
+    CommitterPool* committers = nullptr;
     std::unique_ptr<MemoryBudget::Reservation> reservation;
     const Clock* clock = nullptr;
     uint64_t max_chunk_bytes = 0;
@@ -103,6 +103,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // What is committed: the last step's answer, for those who ask again.
   struct Committed {
+    uint64_t step = 0;
     std::shared_ptr<const v1::StepResult> result;
     v1::StepTrailer trailer;
     // Held by its senders, or by `kept` in a session that cannot recompute it.
@@ -112,13 +113,13 @@ class Session : public std::enable_shared_from_this<Session> {
 
   explicit Session(Parts parts);
 
-  // ---- For RankStream ----
-  absl::Status Begin(Stream* stream, const v1::StepHeader& header);
-  absl::Status AppendTo(Contribution* contribution, size_t vector,
-                        absl::Span<const absl::Span<const std::byte>> data,
-                        bool ends_vector);
-  // The contribution of `stream` is refused with `reason`.
-  void Refuse(Stream* stream, const absl::Status& reason);
+  // ---- For RankStream (session.cc, session_round.cc) ----
+  // The contribution to append to; null when the vectors are to be dropped.
+  absl::StatusOr<std::shared_ptr<Contribution>> Begin(
+      Stream* stream, const v1::StepHeader& header);
+  absl::Status Append(Contribution* contribution, size_t vector,
+                      absl::Span<const absl::Span<const std::byte>> data,
+                      bool ends_vector);
   absl::StatusOr<StepReply> Finish(Stream* stream,
                                    absl::FunctionRef<bool()> is_cancelled);
   absl::Status EndStep(Stream* stream);
@@ -126,52 +127,64 @@ class Session : public std::enable_shared_from_this<Session> {
   // What ended the stream, if anything did.
   absl::Status StreamStatus(const Stream* stream) const;
 
-  // ---- Joining ----
+  // ---- Streams (session.cc) ----
   absl::Status CheckJoin(const v1::Join& join) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndStream(Stream* stream, const absl::Status& reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void UpdateBusy(Stream* stream, bool busy)
+  void CloseLocked(const absl::Status& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndIdleStreams() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Wakes those who wait on changed_, if any do.
+  void Wake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sleeps until woken, for a tick at most; `stream` may be null.
+  void Sleep(Stream* stream, absl::Duration most)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // ---- The round ----
+  // ---- The round (session_round.cc) ----
   absl::Status CheckHeader(const v1::StepHeader& header) const;
-  absl::Status CheckStep(const RankSlot& slot,
-                         const v1::StepHeader& header) const
+  absl::Status CheckStep(uint32_t rank, const v1::StepHeader& header) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status StepError(uint64_t step) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status JoinRound(Stream* stream, const v1::StepHeader& header)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckAgainstRound(const v1::StepHeader& header) const
+  absl::Status CheckAgainstRound(uint32_t rank,
+                                 const v1::StepHeader& header) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status StageRows(Contribution* contribution)
       ABSL_LOCKS_EXCLUDED(staging_mutex_);
   void GiveUp(Contribution* contribution, const absl::Status& reason)
       ABSL_LOCKS_EXCLUDED(staging_mutex_);
-  // Takes the rank's contribution out of the open round unless it is counted.
+  // Takes the stream's contribution out of the open round unless it counts.
   void Withdraw(Stream* stream, const absl::Status& reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FailRound(const absl::Status& reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Fails the round when its deadline has come.
   void CheckDeadline(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AwaitCommit(Stream* stream,
+                           absl::FunctionRef<bool()> is_cancelled)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // ---- Solve and commit ----
+  // ---- Solve, commit, replay (session_commit.cc) ----
   absl::Status SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const v1::StepResult> MakeResult(const Round& round) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
           ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
-  // Writes the update; the trailer that says so.
-  absl::StatusOr<v1::StepTrailer> WriteUpdate(const SolvedStep& solved,
-                                              absl::Duration solve)
+  // Writes the solved step's update; the trailer that says so.
+  absl::StatusOr<v1::StepTrailer> Commit(const SolvedStep& solved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(staging_mutex_);
+  void CommitInBackground(const std::shared_ptr<const SolvedStep>& solved)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
   void Install(const std::shared_ptr<const SolvedStep>& solved,
-               const absl::StatusOr<v1::StepTrailer>& trailer)
+               absl::StatusOr<v1::StepTrailer> trailer)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<std::shared_ptr<const Update>> CommittedUpdate()
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  StepReply MakeReply(const Stream& stream, const SolvedStep& solved) const;
-  absl::StatusOr<StepReply> Replay(Stream* stream)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The committed step; null update when nobody holds it any more.
+  SolvedStep CommittedStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<SolvedStep> Recompute() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  StepReply MakeReply(const Stream& stream, const SolvedStep& solved,
+                      bool repeated) const;
 
   const Parts parts_;
   const OperatorOptions operator_options_;
@@ -197,7 +210,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<Round> round_ ABSL_GUARDED_BY(mutex_);  // Null: none is open.
   // Solved and being written; the operator belongs to its commit.
   std::shared_ptr<const SolvedStep> committing_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<Committed> committed_ ABSL_GUARDED_BY(mutex_);
+  Committed committed_ ABSL_GUARDED_BY(mutex_);
 
   mutable absl::Mutex staging_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
   std::unique_ptr<MomentumOperator> operator_

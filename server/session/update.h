@@ -79,16 +79,16 @@ class Update {
 
   // Makes a used Update new.
   void Clear();
-  absl::Status Await(absl::FunctionRef<bool()> is_cancelled, bool trailer,
-                     size_t end_bytes) const;
+  absl::Status Await(absl::FunctionRef<bool()> is_cancelled,
+                     absl::FunctionRef<bool()> is_there) const;
 
   const std::unique_ptr<VectorMemory> memory_;
   const size_t size_bytes_;
   std::atomic<size_t> final_bytes_{0};
+  std::atomic<bool> complete_{false};
 
   mutable absl::Mutex mutex_;
   mutable absl::CondVar changed_;
-  bool complete_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
   v1::StepTrailer trailer_;  // Written before complete_, then never again.
 };

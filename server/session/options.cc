@@ -1,0 +1,379 @@
+#include "server/session/options.h"
+
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/text_format.h"
+#include "google/protobuf/util/message_differencer.h"
+#include "google/protobuf/util/time_util.h"
+#include "operators/errors.h"
+#include "proto/wire/checksum.h"
+
+namespace concord {
+namespace {
+
+using google::protobuf::util::MessageDifferencer;
+
+absl::Status InvalidOption(absl::string_view field, absl::string_view value,
+                           absl::string_view accepted) {
+  return InvalidField("INVALID_OPTION", field, value, accepted);
+}
+
+absl::Status CheckLimit(absl::string_view limit, absl::string_view field,
+                        uint64_t value, uint64_t accepted) {
+  if (value <= accepted) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   {"LIMIT_EXCEEDED",
+                    std::string(field),
+                    absl::StrCat(value),
+                    absl::StrCat("at most ", accepted),
+                    {{"limit", std::string(limit)},
+                     {"value", absl::StrCat(value)},
+                     {"accepted", absl::StrCat(accepted)}}});
+}
+
+// The engine names its own options; here is where they are in a request.
+absl::Status InRequest(const absl::Status& status, absl::string_view request,
+                       absl::string_view operators) {
+  absl::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (!detail.has_value()) return status;
+  if (absl::StartsWith(detail->field, "beta_")) {
+    detail->field = absl::StrCat(operators, "momentum.pseudo.", detail->field);
+  } else if (absl::StartsWith(detail->field, "combiner.")) {
+    detail->field = absl::StrCat(operators, detail->field);
+  } else {
+    detail->field = absl::StrCat(request, detail->field);
+  }
+  return MakeError(status.code(), *std::move(detail));
+}
+
+absl::Status NormalizeDataType(absl::string_view field, v1::DataType* type) {
+  if (*type == v1::DATA_TYPE_UNSPECIFIED) *type = v1::FLOAT32;
+  if (*type == v1::FLOAT32 || *type == v1::FLOAT64) return absl::OkStatus();
+  return InvalidOption(field,
+                       v1::DataType_IsValid(*type)
+                           ? v1::DataType_Name(*type)
+                           : absl::StrCat(static_cast<int>(*type)),
+                       "FLOAT32 or FLOAT64");
+}
+
+// Fills in `otherwise` where the message has none.
+absl::Status NormalizeDuration(absl::string_view field, bool given,
+                               absl::Duration least, absl::Duration otherwise,
+                               google::protobuf::Duration* duration) {
+  using google::protobuf::util::TimeUtil;
+  if (!given) {
+    *duration =
+        TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(otherwise));
+    return absl::OkStatus();
+  }
+  const absl::Duration value =
+      absl::Seconds(duration->seconds()) + absl::Nanoseconds(duration->nanos());
+  const absl::Duration most = absl::Hours(24 * 365);
+  if (value >= least && value <= most) {
+    return absl::OkStatus();
+  }
+  return InvalidOption(field, absl::FormatDuration(value),
+                       absl::StrCat(absl::FormatDuration(least), " … ",
+                                    absl::FormatDuration(most)));
+}
+
+void NormalizeCombiner(v1::CombinerOptions* combiner) {
+  v1::ConFIGOptions* config = combiner->mutable_config();
+  if (config->weight().method_case() == v1::WeightOptions::METHOD_NOT_SET) {
+    config->mutable_weight()->mutable_equal();
+  }
+  config->mutable_length()->mutable_projection();
+}
+
+void NormalizeOptions(v1::OperatorOptions* options) {
+  NormalizeCombiner(options->mutable_combiner());
+  v1::MomentumOptions* momentum = options->mutable_momentum();
+  if (momentum->method_case() != v1::MomentumOptions::kNone) {
+    v1::PseudoMomentumOptions* pseudo = momentum->mutable_pseudo();
+    const PseudoMomentumOptions defaults;
+    if (!pseudo->has_beta_1()) pseudo->set_beta_1(defaults.beta_1);
+    if (!pseudo->has_beta_2()) pseudo->set_beta_2(defaults.beta_2);
+  }
+  if (options->has_loss_recorder() &&
+      options->loss_recorder().method_case() ==
+          v1::LossRecorderOptions::METHOD_NOT_SET) {
+    options->clear_loss_recorder();
+  }
+}
+
+absl::Status CheckLayout(const v1::Session& session) {
+  if (session.layout().segments_size() == 0) return absl::OkStatus();
+  const uint64_t most = session.num_parameters();
+  uint64_t covered = 0;
+  for (int i = 0; i < session.layout().segments_size(); ++i) {
+    uint64_t elements = 1;
+    for (const uint64_t extent : session.layout().segments(i).shape()) {
+      // One more than `most` stands for everything that is too many.
+      elements = extent != 0 && elements > most / extent ? most + 1
+                                                         : elements * extent;
+    }
+    if (elements > most - covered) {
+      return InvalidOption(
+          absl::StrCat("session.layout.segments[", i, "].shape"),
+          "more elements than are left",
+          absl::StrCat("at most ", most - covered,
+                       " of num_parameters = ", most));
+    }
+    covered += elements;
+  }
+  if (covered == most) return absl::OkStatus();
+  return InvalidOption("session.layout",
+                       absl::StrCat(covered, " elements in all segments"),
+                       absl::StrCat("num_parameters = ", most));
+}
+
+Dtype ToDtype(v1::DataType type) {
+  return type == v1::FLOAT64 ? Dtype::kFloat64 : Dtype::kFloat32;
+}
+
+CombinerOptions ToCombinerOptions(const v1::CombinerOptions& message) {
+  ConFIGOptions config;
+  if (message.config().weight().has_given()) {
+    const auto& weights = message.config().weight().given().weights();
+    config.weight = GivenWeightOptions{{weights.begin(), weights.end()}};
+  }
+  return config;
+}
+
+// Catches the first difference by field path.
+class FirstReporter : public MessageDifferencer::Reporter {
+ public:
+  using Path = std::vector<MessageDifferencer::SpecificField>;
+  using Message = google::protobuf::Message;
+
+  void ReportAdded(const Message&, const Message&, const Path& path) override {
+    Report(path, "(not set)", "(set)");
+  }
+  void ReportDeleted(const Message&, const Message&,
+                     const Path& path) override {
+    Report(path, "(set)", "(not set)");
+  }
+  void ReportModified(const Message& left, const Message& right,
+                      const Path& path) override {
+    Report(path, Print(left, path), Print(right, path));
+  }
+
+  std::optional<Difference> first;
+
+ private:
+  void Report(const Path& path, std::string left, std::string right) {
+    if (first.has_value()) return;
+    first.emplace();
+    for (const auto& part : path) {
+      if (part.field == nullptr) continue;
+      absl::StrAppend(&first->field, first->field.empty() ? "" : ".",
+                      part.field->name());
+      if (part.field->is_repeated()) {
+        absl::StrAppend(&first->field, "[", part.index, "]");
+      }
+    }
+    first->left = std::move(left);
+    first->right = std::move(right);
+  }
+
+  static std::string Print(const Message& parent, const Path& path) {
+    const google::protobuf::FieldDescriptor* field = path.back().field;
+    std::string text;
+    if (field != nullptr) {
+      google::protobuf::TextFormat::PrintFieldValueToString(
+          parent, field, field->is_repeated() ? path.back().index : -1, &text);
+    }
+    return text;
+  }
+};
+
+}  // namespace
+
+v1::DataType ToMessage(Dtype dtype) {
+  return dtype == Dtype::kFloat64 ? v1::FLOAT64 : v1::FLOAT32;
+}
+
+bool IsSessionId(absl::string_view id) {
+  const auto alphanumeric = [](char c) {
+    return absl::ascii_islower(c) || absl::ascii_isdigit(c);
+  };
+  if (id.empty() || id.size() > 63 || !alphanumeric(id.front()) ||
+      !alphanumeric(id.back())) {
+    return false;
+  }
+  for (const char c : id) {
+    if (!alphanumeric(c) && c != '.' && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
+uint64_t LayoutHash(const v1::Layout& layout) {
+  if (layout.segments_size() == 0) return 0;
+  const std::string bytes = layout.SerializeAsString();
+  return wire::ChecksumOf(absl::MakeConstSpan(
+      reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
+}
+
+absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
+                                             const Limits& limits) {
+  v1::Session result = session;
+  for (const char* field :
+       {"name", "uid", "epoch", "committed_step", "layout_hash", "memory_bytes",
+        "device", "create_time", "joined_ranks"}) {
+    result.GetReflection()->ClearField(
+        &result, v1::Session::descriptor()->FindFieldByName(field));
+  }
+  if (result.num_vectors() < 1) {
+    return InvalidOption("session.num_vectors", "0", ">= 1");
+  }
+  if (result.num_parameters() < 1) {
+    return InvalidOption("session.num_parameters", "0", ">= 1");
+  }
+  absl::Status status = CheckLimit("max_vectors", "session.num_vectors",
+                                   result.num_vectors(), limits.max_vectors);
+  if (!status.ok()) return status;
+  status = CheckLimit("max_parameters", "session.num_parameters",
+                      result.num_parameters(), limits.max_parameters);
+  if (!status.ok()) return status;
+  v1::DataType type = result.data_type();
+  status = NormalizeDataType("session.data_type", &type);
+  if (!status.ok()) return status;
+  result.set_data_type(type);
+  if (result.num_workers() == 0) result.set_num_workers(1);
+  status = CheckLimit("max_streams", "session.num_workers",
+                      result.num_workers(), limits.max_streams);
+  if (!status.ok()) return status;
+  if (result.max_vectors_per_step() > result.num_vectors()) {
+    return InvalidOption("session.max_vectors_per_step",
+                         absl::StrCat(result.max_vectors_per_step()),
+                         absl::StrCat("0 (all) … ", result.num_vectors()));
+  }
+  if (result.max_vectors_per_step() == 0) {
+    result.set_max_vectors_per_step(result.num_vectors());
+  }
+  status = NormalizeDuration("session.round_timeout",
+                             result.has_round_timeout(), absl::Milliseconds(1),
+                             absl::Minutes(5), result.mutable_round_timeout());
+  if (!status.ok()) return status;
+  status = NormalizeDuration("session.send_timeout", result.has_send_timeout(),
+                             absl::Milliseconds(1), absl::Seconds(60),
+                             result.mutable_send_timeout());
+  if (!status.ok()) return status;
+  status = NormalizeDuration("session.idle_ttl", result.has_idle_ttl(),
+                             absl::Milliseconds(1), limits.default_idle_ttl,
+                             result.mutable_idle_ttl());
+  if (!status.ok()) return status;
+  if (result.min_workers() != 0) {
+    return InvalidOption("session.min_workers",
+                         absl::StrCat(result.min_workers()),
+                         "0; this release closes no round with fewer ranks");
+  }
+  if (result.max_ranks_per_vector() > 1) {
+    return InvalidOption("session.max_ranks_per_vector",
+                         absl::StrCat(result.max_ranks_per_vector()),
+                         "0 or 1; one rank brings a loss in this release");
+  }
+  result.set_max_ranks_per_vector(0);
+  status = CheckLayout(result);
+  if (!status.ok()) return status;
+  result.set_layout_hash(LayoutHash(result.layout()));
+  NormalizeOptions(result.mutable_options());
+  status = InRequest(MomentumOperator::Validate(ToOperatorOptions(result)),
+                     "session.", "session.options.");
+  if (!status.ok()) return status;
+  return result;
+}
+
+OperatorOptions ToOperatorOptions(const v1::Session& normalized) {
+  OperatorOptions options;
+  options.num_vectors = static_cast<int>(normalized.num_vectors());
+  options.num_parameters = normalized.num_parameters();
+  options.dtype = ToDtype(normalized.data_type());
+  options.max_vectors_per_step =
+      static_cast<int>(normalized.max_vectors_per_step());
+  const v1::OperatorOptions& operators = normalized.options();
+  if (operators.momentum().has_none()) {
+    options.momentum = NoMomentumOptions{};
+  } else {
+    options.momentum =
+        PseudoMomentumOptions{operators.momentum().pseudo().beta_1(),
+                              operators.momentum().pseudo().beta_2()};
+  }
+  options.combiner = ToCombinerOptions(operators.combiner());
+  if (operators.loss_recorder().has_latest()) {
+    options.loss_recorder = LatestLossRecorderOptions{};
+  }
+  return options;
+}
+
+absl::StatusOr<OperatorOptions> ToOperatorOptions(
+    const v1::CombineHeader& header, const Limits& limits) {
+  absl::Status status = CheckLimit("max_vectors", "header.num_vectors",
+                                   header.num_vectors(), limits.max_vectors);
+  if (!status.ok()) return status;
+  status = CheckLimit("max_parameters", "header.num_parameters",
+                      header.num_parameters(), limits.max_parameters);
+  if (!status.ok()) return status;
+  v1::DataType type = header.data_type();
+  status = NormalizeDataType("header.data_type", &type);
+  if (!status.ok()) return status;
+  OperatorOptions options;
+  options.num_vectors = static_cast<int>(header.num_vectors());
+  options.num_parameters = header.num_parameters();
+  options.dtype = ToDtype(type);
+  options.momentum = NoMomentumOptions{};
+  options.combiner = ToCombinerOptions(header.combiner());
+  if (!header.losses().empty()) {
+    options.loss_recorder = LatestLossRecorderOptions{};
+    if (header.losses_size() != options.num_vectors) {
+      return InvalidField("LENGTH_MISMATCH", "header.losses",
+                          absl::StrCat(header.losses_size(), " numbers"),
+                          absl::StrCat("none or ", options.num_vectors));
+    }
+  }
+  status = InRequest(MomentumOperator::Validate(options), "header.", "header.");
+  if (!status.ok()) return status;
+  return options;
+}
+
+absl::StatusOr<CombinerOptions> ToCombinerOptions(
+    const v1::CombinerOptions& message, int num_vectors,
+    absl::string_view prefix) {
+  CombinerOptions options = ToCombinerOptions(message);
+  const absl::Status status = MakeCombiner(options, num_vectors).status();
+  if (!status.ok()) return InRequest(status, prefix, prefix);
+  return options;
+}
+
+std::optional<Difference> FirstDifference(const v1::Session& left,
+                                          const v1::Session& right) {
+  MessageDifferencer differencer;
+  FirstReporter reporter;
+  differencer.ReportDifferencesTo(&reporter);
+  differencer.Compare(left, right);
+  return std::move(reporter.first);
+}
+
+absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
+                                       bool host_accessible) {
+  // One update that is sent; one more where the last one must be kept; one on
+  // the device where the host cannot see it.
+  const bool keeps =
+      std::holds_alternative<NoMomentumOptions>(options.momentum);
+  const uint64_t updates = 1 + (keeps ? 1 : 0) + (host_accessible ? 0 : 1);
+  const uint64_t element = SizeOf(options.dtype);
+  const uint64_t held = MomentumOperator::MemoryBytes(options);
+  const uint64_t most = std::numeric_limits<uint64_t>::max() - held;
+  if (options.num_parameters > most / element / updates) {
+    return CheckLimit("memory_budget_bytes", "num_parameters",
+                      options.num_parameters, most / element / updates);
+  }
+  return held + updates * element * options.num_parameters;
+}
+
+}  // namespace concord

@@ -1,0 +1,272 @@
+#include "server/session/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "operators/errors.h"
+#include "server/session/options.h"
+
+namespace concord {
+namespace {
+
+// Incarnations of a rank that are remembered after they were replaced.
+constexpr size_t kReplacedIncarnations = 16;
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) +
+         absl::Nanoseconds(duration.nanos());
+}
+
+absl::Status Draining() {
+  return MakeError(absl::StatusCode::kUnavailable, {"DRAINING", "", "", "", {}},
+                   "the server is shutting down");
+}
+
+absl::Status Superseded(uint32_t rank) {
+  return MakeError(absl::StatusCode::kAborted,
+                   {"SUPERSEDED", "", "", "", {{"rank", absl::StrCat(rank)}}},
+                   "a newer attempt of this rank took over");
+}
+
+}  // namespace
+
+Session::Session(Parts parts)
+    : parts_(std::move(parts)),
+      operator_options_(ToOperatorOptions(parts_.options)),
+      vector_bytes_(operator_options_.num_parameters *
+                    SizeOf(operator_options_.dtype)),
+      round_timeout_(ToDuration(parts_.options.round_timeout())),
+      send_timeout_(ToDuration(parts_.options.send_timeout())),
+      idle_ttl_(ToDuration(parts_.options.idle_ttl())),
+      updates_(UpdatePool::Make(vector_bytes_)),
+      last_used_(parts_.clock->Now()),
+      ranks_(parts_.options.num_workers()) {}
+
+absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
+  std::shared_ptr<Session> session(new Session(std::move(parts)));
+  absl::StatusOr<std::unique_ptr<MomentumOperator>> made =
+      MomentumOperator::Create(session->operator_options_,
+                               session->parts_.kernels);
+  if (!made.ok()) return made.status();
+  session->operator_ = *std::move(made);
+  if (!session->parts_.kernels->host_accessible()) {
+    absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
+        session->parts_.kernels->Allocate(session->vector_bytes_);
+    if (!memory.ok()) return memory.status();
+    session->device_update_ = *std::move(memory);
+  }
+  return session;
+}
+
+v1::Session Session::Describe() const {
+  v1::Session message = parts_.options;
+  absl::MutexLock lock(&mutex_);
+  message.set_epoch(epoch_);
+  message.set_committed_step(committed_step_);
+  message.set_joined_ranks(absl::c_count_if(
+      ranks_, [](const RankSlot& slot) { return slot.stream != nullptr; }));
+  return message;
+}
+
+absl::Status Session::CheckJoin(const v1::Join& join) const {
+  if (!closed_.ok()) return closed_;
+  if (draining_) return Draining();
+  if (join.rank() >= ranks_.size()) {
+    return InvalidField("RANK_OUT_OF_RANGE", "join.rank",
+                        absl::StrCat(join.rank()),
+                        absl::StrCat("0 … ", ranks_.size() - 1));
+  }
+  if (join.incarnation() == 0) {
+    return InvalidField("PROTOCOL_VIOLATION", "join.incarnation", "0",
+                        "a random number that is not 0");
+  }
+  if (!join.uid().empty() && join.uid() != uid()) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"SESSION_REPLACED", "join.uid", join.uid(), uid(), {{"uid", uid()}}});
+  }
+  if (join.epoch() != 0 && join.epoch() != epoch_) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     {"EPOCH_CHANGED",
+                      "join.epoch",
+                      absl::StrCat(join.epoch()),
+                      absl::StrCat(epoch_),
+                      {{"epoch", absl::StrCat(epoch_)}}});
+  }
+  const RankSlot& slot = ranks_[join.rank()];
+  if (join.incarnation() == slot.incarnation) return absl::OkStatus();
+  if (absl::c_linear_search(slot.replaced, join.incarnation())) {
+    return Superseded(join.rank());
+  }
+  const bool resumes =
+      join.has_resume_step() && (join.resume_step() == committed_step_ ||
+                                 join.resume_step() + 1 == committed_step_);
+  if (committed_step_ > 0 && !resumes) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"SESSION_IN_PROGRESS",
+         "join.resume_step",
+         join.has_resume_step() ? absl::StrCat(join.resume_step()) : "not set",
+         absl::StrCat(committed_step_ - 1, " or ", committed_step_),
+         {{"committed_step", absl::StrCat(committed_step_)}}},
+        "a new incarnation must say which step it has applied last");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<RankStream>> Session::Join(
+    const v1::Join& join, std::function<void()> cancel_stream) {
+  absl::MutexLock lock(&mutex_);
+  const absl::Status status = CheckJoin(join);
+  if (!status.ok()) return status;
+  last_used_ = parts_.clock->Now();
+  RankSlot& slot = ranks_[join.rank()];
+  if (slot.stream != nullptr) {
+    EndStream(slot.stream.get(), Superseded(join.rank()));
+  }
+  if (slot.incarnation != join.incarnation()) {
+    if (slot.incarnation != 0) {
+      if (slot.replaced.size() == kReplacedIncarnations) {
+        slot.replaced.erase(slot.replaced.begin());
+      }
+      slot.replaced.push_back(slot.incarnation);
+    }
+    slot.incarnation = join.incarnation();
+    slot.step = 0;
+    slot.attempt = 0;
+  }
+  slot.stream = std::make_shared<Stream>();
+  slot.stream->rank = join.rank();
+  slot.stream->cancel = std::move(cancel_stream);
+  ++streams_;
+  v1::Joined joined;
+  joined.set_uid(uid());
+  joined.set_epoch(epoch_);
+  joined.set_committed_step(committed_step_);
+  joined.set_data_type(parts_.options.data_type());
+  joined.set_num_parameters(parts_.options.num_parameters());
+  joined.set_num_vectors(parts_.options.num_vectors());
+  joined.set_layout_hash(parts_.options.layout_hash());
+  joined.set_max_chunk_bytes(parts_.max_chunk_bytes);
+  return std::make_unique<RankStream>(shared_from_this(), slot.stream,
+                                      std::move(joined));
+}
+
+void Session::EndStream(Stream* stream, const absl::Status& reason) {
+  if (!stream->ended.ok()) return;
+  stream->ended = reason;
+  Withdraw(stream, reason);
+  if (stream->waiting) {
+    Wake();
+  } else if (stream->cancel != nullptr) {
+    stream->cancel();
+    stream->cancel = nullptr;
+  }
+}
+
+void Session::Leave(Stream* stream) {
+  absl::MutexLock lock(&mutex_);
+  Withdraw(stream, absl::CancelledError("the stream has ended"));
+  stream->cancel = nullptr;
+  if (stream->busy) {
+    stream->busy = false;
+    --busy_;
+  }
+  --streams_;
+  last_used_ = parts_.clock->Now();
+  std::shared_ptr<Stream>& joined = ranks_[stream->rank].stream;
+  if (joined.get() == stream) joined = nullptr;
+  Wake();
+}
+
+absl::Status Session::StreamStatus(const Stream* stream) const {
+  absl::MutexLock lock(&mutex_);
+  return stream->ended;
+}
+
+absl::Status Session::EndStep(Stream* stream) {
+  absl::MutexLock lock(&mutex_);
+  if (stream->busy) {
+    stream->busy = false;
+    --busy_;
+  }
+  stream->round = nullptr;
+  stream->contribution = nullptr;
+  stream->replay = {};
+  last_used_ = parts_.clock->Now();
+  if (draining_ && stream->ended.ok()) stream->ended = Draining();
+  Wake();
+  return stream->ended;
+}
+
+void Session::CloseLocked(const absl::Status& reason) {
+  if (!closed_.ok()) return;
+  closed_ = reason;
+  if (round_ != nullptr) FailRound(reason);
+  for (const RankSlot& slot : ranks_) {
+    if (slot.stream != nullptr) EndStream(slot.stream.get(), reason);
+  }
+  Wake();
+}
+
+void Session::Close(absl::Status reason) {
+  absl::MutexLock lock(&mutex_);
+  CloseLocked(reason);
+}
+
+void Session::EndIdleStreams() {
+  // A rank that is idle now may be the one that the open round waits for.
+  if (round_ != nullptr || committing_ != nullptr) return;
+  for (const RankSlot& slot : ranks_) {
+    if (slot.stream != nullptr && !slot.stream->busy) {
+      EndStream(slot.stream.get(), Draining());
+    }
+  }
+}
+
+void Session::StartDraining() {
+  absl::MutexLock lock(&mutex_);
+  draining_ = true;
+  EndIdleStreams();
+}
+
+bool Session::AwaitQuiet(absl::Time deadline) {
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    const absl::Time now = parts_.clock->Now();
+    CheckDeadline(now);
+    EndIdleStreams();
+    if (busy_ == 0 && round_ == nullptr && committing_ == nullptr) return true;
+    if (now >= deadline) return false;
+    Sleep(nullptr, deadline - now);
+  }
+}
+
+bool Session::Reap() {
+  absl::MutexLock lock(&mutex_);
+  const absl::Time now = parts_.clock->Now();
+  CheckDeadline(now);
+  return streams_ == 0 && committing_ == nullptr &&
+         now - last_used_ >= idle_ttl_;
+}
+
+void Session::Touch() {
+  absl::MutexLock lock(&mutex_);
+  last_used_ = parts_.clock->Now();
+}
+
+void Session::Wake() {
+  if (waiting_ > 0) changed_.SignalAll();
+}
+
+void Session::Sleep(Stream* stream, absl::Duration most) {
+  ++waiting_;
+  if (stream != nullptr) stream->waiting = true;
+  changed_.WaitWithTimeout(&mutex_, std::min(parts_.clock->tick(), most));
+  if (stream != nullptr) stream->waiting = false;
+  --waiting_;
+}
+
+}  // namespace concord

@@ -1,0 +1,197 @@
+// Session: from a complete round to a committed step, and the committed step
+// once more.
+#include <algorithm>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "operators/errors.h"
+#include "server/session/messages.h"
+#include "server/session/session.h"
+#include "server/session/write_update.h"
+
+namespace concord {
+
+absl::Status Session::SolveRound() {
+  // All that can fail comes before the solve.
+  const std::shared_ptr<Round> round = round_;
+  absl::StatusOr<std::shared_ptr<Update>> update = updates_->Acquire();
+  if (!update.ok()) {
+    FailRound(update.status());
+    return update.status();
+  }
+  std::vector<int> loss_indexes;
+  std::vector<double> losses;
+  for (const std::shared_ptr<Contribution>& part : round->contributions) {
+    loss_indexes.insert(loss_indexes.end(), part->loss_indexes.begin(),
+                        part->loss_indexes.end());
+    losses.insert(losses.end(), part->losses.begin(), part->losses.end());
+  }
+  auto solved = std::make_shared<SolvedStep>();
+  solved->step = round->step;
+  solved->update = *std::move(update);
+  const absl::Time begun_at = parts_.clock->Now();
+  absl::Status status;
+  absl::StatusOr<v1::StepTrailer> trailer = v1::StepTrailer();
+  const bool inline_commit = vector_bytes_ <= kInlineCommitBytes;
+  {
+    absl::MutexLock lock(&staging_mutex_);
+    status = operator_->Solve(loss_indexes, losses);
+    if (status.ok()) {
+      solved->result = MakeResult(*round);
+      solved->solved_at = parts_.clock->Now();
+      solved->solve = solved->solved_at - begun_at;
+      if (inline_commit) trailer = Commit(*solved);
+    }
+  }
+  if (!status.ok()) {
+    FailRound(status);
+    return status;
+  }
+  round_ = nullptr;
+  round->solved = solved;
+  if (inline_commit) {
+    Install(solved, std::move(trailer));
+  } else {
+    committing_ = solved;
+    parts_.committers->Run([self = shared_from_this(), step = round->solved] {
+      self->CommitInBackground(step);
+    });
+    Wake();
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<const v1::StepResult> Session::MakeResult(
+    const Round& round) const {
+  const StepSolution& solution = *operator_->solution();
+  auto result = std::make_shared<v1::StepResult>();
+  result->set_step(round.step);
+  result->set_epoch(epoch_);
+  result->set_warming_up(solution.warming_up);
+  FillSolution(solution.combination, result->mutable_solution());
+  FillMatrix(solution.gram, result->mutable_gram());
+  FillMatrix(solution.cosines, result->mutable_cosines());
+  result->mutable_losses()->Add(solution.losses.begin(), solution.losses.end());
+  for (const std::shared_ptr<Contribution>& part : round.contributions) {
+    v1::Contributor* contributor = result->add_contributors();
+    contributor->set_rank(part->rank);
+    contributor->mutable_losses()->Add(part->indexes.begin(),
+                                       part->indexes.end());
+  }
+  result->set_update_length(parts_.options.num_parameters());
+  result->set_update_type(parts_.options.data_type());
+  return result;
+}
+
+absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
+  const absl::Time begun_at = parts_.clock->Now();
+  const absl::StatusOr<uint64_t> checksum =
+      WriteUpdate(operator_.get(), parts_.kernels.get(), device_update_.get(),
+                  solved.update.get());
+  if (!checksum.ok()) return checksum.status();
+  const StepSolution& committed = *operator_->committed();
+  v1::StepTrailer trailer;
+  trailer.set_step(solved.step);
+  trailer.set_epoch(solved.result->epoch());
+  trailer.set_checksum(*checksum);
+  trailer.mutable_direction_cosines()->Add(committed.direction_cosines.begin(),
+                                           committed.direction_cosines.end());
+  trailer.mutable_update_cosines()->Add(committed.update_cosines.begin(),
+                                        committed.update_cosines.end());
+  FillDuration(solved.solve, trailer.mutable_timings()->mutable_solve());
+  FillDuration(parts_.clock->Now() - begun_at,
+               trailer.mutable_timings()->mutable_commit());
+  return trailer;
+}
+
+void Session::CommitInBackground(
+    const std::shared_ptr<const SolvedStep>& solved) {
+  absl::StatusOr<v1::StepTrailer> trailer = v1::StepTrailer();
+  {
+    absl::MutexLock lock(&staging_mutex_);
+    trailer = Commit(*solved);
+  }
+  absl::MutexLock lock(&mutex_);
+  Install(solved, std::move(trailer));
+}
+
+void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
+                      absl::StatusOr<v1::StepTrailer> trailer) {
+  committing_ = nullptr;
+  if (!trailer.ok()) {
+    const absl::Status reason = absl::InternalError(absl::StrCat(
+        "the session's state was lost when its device failed inside step ",
+        solved->step, ": ", trailer.status().message()));
+    solved->update->Fail(reason);
+    CloseLocked(reason);
+    return;
+  }
+  committed_step_ = solved->step;
+  committed_.step = solved->step;
+  committed_.result = solved->result;
+  committed_.trailer = *trailer;
+  committed_.update = solved->update;
+  if (std::holds_alternative<NoMomentumOptions>(operator_options_.momentum)) {
+    committed_.kept = solved->update;
+  }
+  // Readers see the step committed before they see its trailer.
+  solved->update->Complete(*std::move(trailer));
+  Wake();
+}
+
+SolvedStep Session::CommittedStep() const {
+  SolvedStep step;
+  step.step = committed_.step;
+  step.result = committed_.result;
+  step.update = committed_.update.lock();
+  return step;
+}
+
+absl::StatusOr<SolvedStep> Session::Recompute() {
+  SolvedStep step = CommittedStep();
+  if (step.update != nullptr) return step;
+  absl::StatusOr<std::shared_ptr<Update>> update = updates_->Acquire();
+  if (!update.ok()) return update.status();
+  absl::StatusOr<uint64_t> checksum = uint64_t{0};
+  {
+    absl::MutexLock lock(&staging_mutex_);
+    checksum = RewriteUpdate(*operator_, parts_.kernels.get(),
+                             device_update_.get(), update->get());
+  }
+  if (!checksum.ok()) return checksum.status();
+  if (*checksum != committed_.trailer.checksum()) {
+    return absl::InternalError(absl::StrCat("the recomputed update of step ",
+                                            step.step,
+                                            " is not the committed one"));
+  }
+  (*update)->Complete(committed_.trailer);
+  committed_.update = *update;
+  step.update = *std::move(update);
+  return step;
+}
+
+StepReply Session::MakeReply(const Stream& stream, const SolvedStep& solved,
+                             bool repeated) const {
+  StepReply reply;
+  reply.update = solved.update;
+  if (repeated) {
+    auto result = std::make_shared<v1::StepResult>(*solved.result);
+    result->set_repeated(true);
+    reply.result = std::move(result);
+    return reply;
+  }
+  reply.result = solved.result;
+  const Contribution& own = *stream.contribution;
+  FillDuration(
+      std::max(absl::ZeroDuration(), own.complete_at - stream.begun_at),
+      reply.timings.mutable_receive());
+  FillDuration(std::max(absl::ZeroDuration(),
+                        solved.solved_at - solved.solve - own.complete_at),
+               reply.timings.mutable_wait());
+  return reply;
+}
+
+}  // namespace concord

@@ -1,0 +1,420 @@
+// Session: collecting a round's contributions.
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "operators/errors.h"
+#include "server/session/session.h"
+
+namespace concord {
+namespace {
+
+bool IsWeight(double weight) {
+  return weight == 0 || (std::isfinite(weight) && weight > 0);
+}
+
+absl::Status CheckIndex(const std::string& field, uint32_t index,
+                        uint32_t num_vectors,
+                        absl::InlinedVector<uint32_t, 16>* seen) {
+  if (index >= num_vectors) {
+    return InvalidField("INDEX_OUT_OF_RANGE", field, absl::StrCat(index),
+                        absl::StrCat("0 … ", num_vectors - 1));
+  }
+  if (absl::c_linear_search(*seen, index)) {
+    return InvalidField("DUPLICATE_INDEX", field, absl::StrCat(index),
+                        "every loss at most once per header");
+  }
+  seen->push_back(index);
+  return absl::OkStatus();
+}
+
+std::string FieldOf(const char* list, int position, const char* field) {
+  return absl::StrCat("header.", list, "[", position, "].", field);
+}
+
+absl::Status BroughtByAnotherRank(const char* list, int position,
+                                  uint32_t index, uint32_t rank) {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"DUPLICATE_INDEX",
+                    FieldOf(list, position, "index"),
+                    absl::StrCat(index),
+                    absl::StrCat("a loss that rank ", rank,
+                                 " has not brought to this round already"),
+                    {{"rank", absl::StrCat(rank)}}});
+}
+
+}  // namespace
+
+absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
+  const v1::Session& options = parts_.options;
+  if (header.attempt() == 0) {
+    return InvalidField("PROTOCOL_VIOLATION", "header.attempt", "0", ">= 1");
+  }
+  if (header.layout_hash() != 0 &&
+      header.layout_hash() != options.layout_hash()) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"LAYOUT_MISMATCH",
+         "header.layout_hash",
+         absl::StrCat(header.layout_hash()),
+         absl::StrCat(options.layout_hash()),
+         {{"layout_hash", absl::StrCat(options.layout_hash())}}},
+        options.layout_hash() == 0 ? "the session has no layout" : "");
+  }
+  absl::InlinedVector<uint32_t, 16> seen;
+  for (int i = 0; i < header.vectors_size(); ++i) {
+    const v1::VectorHeader& vector = header.vectors(i);
+    const auto field = [i](const char* name) {
+      return FieldOf("vectors", i, name);
+    };
+    if (vector.index() >= options.num_vectors() ||
+        absl::c_linear_search(seen, vector.index())) {
+      return CheckIndex(field("index"), vector.index(), options.num_vectors(),
+                        &seen);
+    }
+    seen.push_back(vector.index());
+    if (vector.data_type() != options.data_type()) {
+      return InvalidField("DATA_TYPE_MISMATCH", field("data_type"),
+                          v1::DataType_IsValid(vector.data_type())
+                              ? v1::DataType_Name(vector.data_type())
+                              : absl::StrCat(vector.data_type()),
+                          v1::DataType_Name(options.data_type()));
+    }
+    if (vector.length() != options.num_parameters()) {
+      return InvalidField("LENGTH_MISMATCH", field("length"),
+                          absl::StrCat(vector.length()),
+                          absl::StrCat(options.num_parameters()));
+    }
+    if (!IsWeight(vector.sample_weight())) {
+      return InvalidField(
+          std::isfinite(vector.sample_weight()) ? "INVALID_OPTION"
+                                                : "NON_FINITE",
+          field("sample_weight"), absl::StrCat(vector.sample_weight()),
+          "0 (for 1) or a finite number > 0");
+    }
+    if (vector.stripe() != 0) {
+      return InvalidField("INVALID_OPTION", field("stripe"),
+                          absl::StrCat(vector.stripe()), "0");
+    }
+  }
+  const uint32_t most = options.max_vectors_per_step();
+  if (seen.size() > most) {
+    return InvalidField("TOO_MANY_VECTORS", "header.vectors",
+                        absl::StrCat(seen.size()),
+                        absl::StrCat("at most ", most, " per step"));
+  }
+  if (header.losses_size() > 0 && !options.options().has_loss_recorder()) {
+    return InvalidField("LOSSES_WITHOUT_RECORDER", "header.losses",
+                        absl::StrCat(header.losses_size(), " values"),
+                        "none: the session has no loss recorder");
+  }
+  seen.clear();
+  for (int i = 0; i < header.losses_size(); ++i) {
+    const v1::LossValue& loss = header.losses(i);
+    const absl::Status status =
+        CheckIndex(FieldOf("losses", i, "index"), loss.index(),
+                   options.num_vectors(), &seen);
+    if (!status.ok()) return status;
+    if (!std::isfinite(loss.value())) {
+      return InvalidField("NON_FINITE", FieldOf("losses", i, "value"),
+                          absl::StrCat(loss.value()), "a finite number");
+    }
+    if (!IsWeight(loss.sample_weight())) {
+      return InvalidField(
+          std::isfinite(loss.sample_weight()) ? "INVALID_OPTION" : "NON_FINITE",
+          FieldOf("losses", i, "sample_weight"),
+          absl::StrCat(loss.sample_weight()),
+          "0 (for 1) or a finite number > 0");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::StepError(uint64_t step) const {
+  const bool stale = step <= committed_step_;
+  const std::string accepted =
+      committed_step_ == 0
+          ? "1"
+          : absl::StrCat(committed_step_, " (again) or ", committed_step_ + 1);
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {stale ? "STEP_STALE" : "STEP_AHEAD",
+                    "header.step",
+                    absl::StrCat(step),
+                    accepted,
+                    {{"committed_step", absl::StrCat(committed_step_)}}});
+}
+
+absl::Status Session::CheckStep(uint32_t rank,
+                                const v1::StepHeader& header) const {
+  if (header.epoch() != epoch_) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     {"EPOCH_CHANGED",
+                      "header.epoch",
+                      absl::StrCat(header.epoch()),
+                      absl::StrCat(epoch_),
+                      {{"epoch", absl::StrCat(epoch_)}}});
+  }
+  const uint64_t step = header.step();
+  if (step == 0 || (step != committed_step_ && step != committed_step_ + 1)) {
+    return StepError(step);
+  }
+  const RankSlot& slot = ranks_[rank];
+  if (slot.step == step && header.attempt() < slot.attempt) {
+    return MakeError(absl::StatusCode::kAborted,
+                     {"SUPERSEDED",
+                      "header.attempt",
+                      absl::StrCat(header.attempt()),
+                      absl::StrCat(">= ", slot.attempt),
+                      {{"rank", absl::StrCat(rank)}}},
+                     "a newer attempt of this rank took over");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::AwaitCommit(Stream* stream,
+                                  absl::FunctionRef<bool()> is_cancelled) {
+  while (committing_ != nullptr && stream->ended.ok()) {
+    if (is_cancelled()) return absl::CancelledError("the stream was cancelled");
+    Sleep(stream, absl::InfiniteDuration());
+  }
+  return stream->ended;
+}
+
+absl::StatusOr<std::shared_ptr<Contribution>> Session::Begin(
+    Stream* stream, const v1::StepHeader& header) {
+  absl::Status status = CheckHeader(header);
+  if (!status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  if (!stream->ended.ok()) return stream->ended;
+  if (stream->busy) {
+    return InvalidField("PROTOCOL_VIOLATION", "header.step",
+                        absl::StrCat(header.step()),
+                        "no header before the step under way has ended");
+  }
+  stream->begun_at = last_used_ = parts_.clock->Now();
+  CheckDeadline(stream->begun_at);
+  status = CheckStep(stream->rank, header);
+  if (!status.ok()) return status;
+  RankSlot& slot = ranks_[stream->rank];
+  slot.step = header.step();
+  slot.attempt = header.attempt();
+  stream->step = header.step();
+  stream->round = nullptr;
+  stream->contribution = nullptr;
+  if (header.step() == committed_step_) {
+    stream->replay = CommittedStep();
+  } else if (committing_ != nullptr) {
+    stream->replay = *committing_;
+  } else {
+    status = JoinRound(stream, header);
+    if (!status.ok()) return status;
+  }
+  stream->busy = true;
+  ++busy_;
+  const bool counted =
+      stream->contribution != nullptr && stream->contribution->counted;
+  return counted ? nullptr : stream->contribution;
+}
+
+absl::Status Session::CheckAgainstRound(uint32_t rank,
+                                        const v1::StepHeader& header) const {
+  size_t vectors = header.vectors_size();
+  for (const std::shared_ptr<Contribution>& other : round_->contributions) {
+    if (other == nullptr || other->rank == rank) continue;
+    vectors += other->indexes.size();
+    for (int i = 0; i < header.vectors_size(); ++i) {
+      const uint32_t index = header.vectors(i).index();
+      if (absl::c_linear_search(other->indexes, static_cast<int>(index))) {
+        return BroughtByAnotherRank("vectors", i, index, other->rank);
+      }
+    }
+    for (int i = 0; i < header.losses_size(); ++i) {
+      const uint32_t index = header.losses(i).index();
+      if (absl::c_linear_search(other->loss_indexes, static_cast<int>(index))) {
+        return BroughtByAnotherRank("losses", i, index, other->rank);
+      }
+    }
+  }
+  const uint32_t most = parts_.options.max_vectors_per_step();
+  if (vectors > most) {
+    return InvalidField("TOO_MANY_VECTORS", "header.vectors",
+                        absl::StrCat(vectors, " of all ranks together"),
+                        absl::StrCat("at most ", most, " per step"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::JoinRound(Stream* stream, const v1::StepHeader& header) {
+  std::shared_ptr<Round> round = round_;
+  if (round == nullptr) {
+    if (draining_) {
+      return MakeError(absl::StatusCode::kUnavailable,
+                       {"DRAINING", "", "", "", {}},
+                       "the server is shutting down and begins no round");
+    }
+    round = std::make_shared<Round>();
+    round->step = header.step();
+    round->deadline = stream->begun_at + round_timeout_;
+    round->contributions.resize(ranks_.size());
+  } else {
+    std::shared_ptr<Contribution>& present = round->contributions[stream->rank];
+    if (present != nullptr) {
+      // Complete on an older stream: an incomplete one left with its stream.
+      stream->round = round;
+      stream->contribution = present;
+      return absl::OkStatus();
+    }
+    const absl::Status status = CheckAgainstRound(stream->rank, header);
+    if (!status.ok()) return status;
+  }
+  auto contribution = std::make_shared<Contribution>();
+  contribution->rank = stream->rank;
+  contribution->begun_at = stream->begun_at;
+  for (const v1::VectorHeader& vector : header.vectors()) {
+    contribution->indexes.push_back(static_cast<int>(vector.index()));
+  }
+  for (const v1::LossValue& loss : header.losses()) {
+    contribution->loss_indexes.push_back(static_cast<int>(loss.index()));
+    contribution->losses.push_back(loss.value());
+  }
+  const absl::Status status = StageRows(contribution.get());
+  if (!status.ok()) return status;
+  round->contributions[stream->rank] = contribution;
+  ++round->joined;
+  round_ = round;
+  stream->round = std::move(round);
+  stream->contribution = std::move(contribution);
+  return absl::OkStatus();
+}
+
+absl::Status Session::StageRows(Contribution* contribution) {
+  if (contribution->indexes.empty()) return absl::OkStatus();
+  absl::MutexLock lock(&staging_mutex_);
+  for (const int index : contribution->indexes) {
+    absl::StatusOr<MomentumOperator::StagedRow*> row = operator_->Stage(index);
+    if (!row.ok()) {
+      for (MomentumOperator::StagedRow* staged : contribution->rows) {
+        operator_->Drop(staged);
+      }
+      contribution->rows.clear();
+      return row.status();
+    }
+    contribution->rows.push_back(*row);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::Append(Contribution* contribution, size_t vector,
+                             absl::Span<const absl::Span<const std::byte>> data,
+                             bool ends_vector) {
+  absl::ReaderMutexLock lock(&staging_mutex_);
+  if (!contribution->given_up.ok()) return contribution->given_up;
+  MomentumOperator::StagedRow* const row = contribution->rows[vector];
+  for (const absl::Span<const std::byte> bytes : data) {
+    const absl::Status status = operator_->Append(row, bytes);
+    if (!status.ok()) return status;
+  }
+  return ends_vector ? operator_->Complete(row) : absl::OkStatus();
+}
+
+void Session::GiveUp(Contribution* contribution, const absl::Status& reason) {
+  absl::MutexLock lock(&staging_mutex_);
+  contribution->given_up = reason;
+  for (MomentumOperator::StagedRow* row : contribution->rows) {
+    operator_->Drop(row);
+  }
+  contribution->rows.clear();
+}
+
+void Session::Withdraw(Stream* stream, const absl::Status& reason) {
+  if (round_ == nullptr || stream->round != round_) return;
+  std::shared_ptr<Contribution>& present = round_->contributions[stream->rank];
+  if (present == nullptr || present != stream->contribution ||
+      present->counted) {
+    return;
+  }
+  GiveUp(present.get(), reason);
+  present = nullptr;
+  if (--round_->joined == 0) {
+    round_ = nullptr;
+    Wake();
+  }
+}
+
+void Session::FailRound(const absl::Status& reason) {
+  const std::shared_ptr<Round> round = std::move(round_);
+  round_ = nullptr;
+  round->failed = reason;
+  for (const std::shared_ptr<Contribution>& present : round->contributions) {
+    if (present != nullptr) GiveUp(present.get(), reason);
+  }
+  Wake();
+}
+
+void Session::CheckDeadline(absl::Time now) {
+  if (round_ == nullptr || now < round_->deadline) return;
+  std::vector<uint32_t> missing;
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    const std::shared_ptr<Contribution>& present = round_->contributions[rank];
+    if (present == nullptr || !present->counted) missing.push_back(rank);
+  }
+  FailRound(
+      MakeError(absl::StatusCode::kDeadlineExceeded,
+                {"ROUND_TIMEOUT",
+                 "",
+                 "",
+                 "",
+                 {{"missing_ranks", absl::StrJoin(missing, ",")},
+                  {"step", absl::StrCat(round_->step)}}},
+                absl::StrCat("step ", round_->step, " has waited ",
+                             absl::FormatDuration(round_timeout_),
+                             " for ranks ", absl::StrJoin(missing, ", "))));
+}
+
+absl::StatusOr<StepReply> Session::Finish(
+    Stream* stream, absl::FunctionRef<bool()> is_cancelled) {
+  absl::MutexLock lock(&mutex_);
+  if (!stream->ended.ok()) return stream->ended;
+  if (!stream->busy) {
+    return InvalidField("PROTOCOL_VIOLATION", "header", "none",
+                        "a header before the step's end");
+  }
+  const std::shared_ptr<Round> round = stream->round;
+  if (round == nullptr) {
+    if (stream->replay.update == nullptr) {
+      const absl::Status status = AwaitCommit(stream, is_cancelled);
+      if (!status.ok()) return status;
+      if (committed_step_ != stream->step) return StepError(stream->step);
+      absl::StatusOr<SolvedStep> solved = Recompute();
+      if (!solved.ok()) return solved.status();
+      stream->replay = *std::move(solved);
+    }
+    return MakeReply(*stream, stream->replay, /*repeated=*/true);
+  }
+  CheckDeadline(parts_.clock->Now());
+  if (!round->failed.ok()) return round->failed;
+  if (!stream->contribution->counted) {
+    stream->contribution->counted = true;
+    stream->contribution->complete_at = parts_.clock->Now();
+    ++round->counted;
+  }
+  if (round_ == round && round->counted == ranks_.size()) {
+    const absl::Status status = SolveRound();
+    if (!status.ok()) return status;
+  }
+  while (round->solved == nullptr) {
+    if (!round->failed.ok()) return round->failed;
+    if (!stream->ended.ok()) return stream->ended;
+    if (is_cancelled()) return absl::CancelledError("the stream was cancelled");
+    const absl::Time now = parts_.clock->Now();
+    CheckDeadline(now);
+    if (round->failed.ok()) Sleep(stream, round->deadline - now);
+  }
+  return MakeReply(*stream, *round->solved, /*repeated=*/false);
+}
+
+}  // namespace concord

@@ -1,0 +1,31 @@
+// Commits an operator's solved step into an Update, block by block.
+#ifndef CONCORD_SERVER_SESSION_WRITE_UPDATE_H_
+#define CONCORD_SERVER_SESSION_WRITE_UPDATE_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "operators/kernels/kernels.h"
+#include "operators/momentum/momentum_operator.h"
+#include "server/session/update.h"
+
+namespace concord {
+
+// Commits the solved step of `op`, publishing the update's bytes while they
+// become final, and returns their checksum. The caller then calls Complete or
+// Fail. `device_update`: n elements on the kernels' device where the host
+// cannot see its memory, else null.
+absl::StatusOr<uint64_t> WriteUpdate(MomentumOperator* op, Kernels* kernels,
+                                     DeviceMemory* device_update,
+                                     Update* update);
+
+// Writes the committed update of `op` once more; its checksum.
+absl::StatusOr<uint64_t> RewriteUpdate(const MomentumOperator& op,
+                                       Kernels* kernels,
+                                       DeviceMemory* device_update,
+                                       Update* update);
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_SESSION_WRITE_UPDATE_H_
