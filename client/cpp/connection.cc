@@ -13,8 +13,9 @@ using ByteStreamFactory =
                                                    grpc::ByteBuffer>;
 
 // How long a healthy connection gets to send what it holds of lent memory
-// before it is torn down.
+// before the call is cancelled.
 constexpr absl::Duration kLoanGrace = absl::Milliseconds(100);
+constexpr absl::Duration kLoanTick = absl::Milliseconds(1);
 
 }  // namespace
 
@@ -29,20 +30,24 @@ struct Connection::Loan {
 Connection::Connection(std::shared_ptr<grpc::Channel> channel,
                        const char* method)
     : channel_(std::move(channel)),
-      queue_(std::make_unique<grpc::CompletionQueue>()),
       context_(std::make_unique<grpc::ClientContext>()) {
   // Sent together with the first message.
   context_->set_initial_metadata_corked(true);
   const grpc::internal::RpcMethod rpc(
       method, grpc::internal::RpcMethod::BIDI_STREAMING, channel_);
-  stream_.reset(ByteStreamFactory::Create(channel_.get(), queue_.get(), rpc,
+  stream_.reset(ByteStreamFactory::Create(channel_.get(), &queue_, rpc,
                                           context_.get(), /*start=*/true,
                                           /*tag=*/nullptr));
 }
 
 Connection::~Connection() {
+  Finish(nullptr);
   ReturnLoans();
-  TearDown();
+  stream_.reset();
+  context_.reset();
+  queue_.Shutdown();
+  while (Pump(absl::InfiniteFuture())) {
+  }
 }
 
 bool Connection::Pump(absl::Time until) {
@@ -50,8 +55,8 @@ bool Connection::Pump(absl::Time until) {
   bool ok;
   const auto event =
       until == absl::InfiniteFuture()
-          ? queue_->AsyncNext(&tag, &ok, gpr_inf_future(GPR_CLOCK_REALTIME))
-          : queue_->AsyncNext(&tag, &ok, absl::ToChronoTime(until));
+          ? queue_.AsyncNext(&tag, &ok, gpr_inf_future(GPR_CLOCK_REALTIME))
+          : queue_.AsyncNext(&tag, &ok, absl::ToChronoTime(until));
   if (event != grpc::CompletionQueue::GOT_EVENT) return false;
   *static_cast<State*>(tag) = ok ? State::kDone : State::kFailed;
   return true;
@@ -155,33 +160,15 @@ grpc::Slice Connection::Lend(wire::Fragment bytes) {
 }
 
 bool Connection::ReturnLoans() {
-  if (loan_ != nullptr) {
-    loan_.reset();
+  if (loan_ == nullptr) return !finished_;
+  loan_.reset();
+  const absl::Time patience = absl::Now() + kLoanGrace;
+  while (!returned_->HasBeenNotified()) {
     // Whoever polls moves gRPC on.
-    const absl::Time end = absl::Now() + kLoanGrace;
-    while (!returned_->HasBeenNotified() && absl::Now() < end) {
-      Pump(absl::Now() + absl::Milliseconds(1));
-    }
-    if (!returned_->HasBeenNotified()) {
-      // Stuck behind a peer that takes no bytes. Without its socket gRPC has
-      // no more use for them.
-      TearDown();
-      returned_->WaitForNotification();
-    }
+    Pump(absl::Now() + kLoanTick);
+    if (absl::Now() > patience) Finish(nullptr);  // Drops what is queued.
   }
-  return queue_ != nullptr;
-}
-
-void Connection::TearDown() {
-  if (queue_ == nullptr) return;
-  Finish(nullptr);
-  stream_.reset();
-  context_.reset();
-  queue_->Shutdown();
-  while (Pump(absl::InfiniteFuture())) {
-  }
-  queue_.reset();
-  channel_.reset();
+  return !finished_;
 }
 
 }  // namespace concord

@@ -60,8 +60,10 @@ class Connection {
   // A slice of the caller's memory, not copied.
   grpc::Slice Lend(wire::Fragment bytes);
 
-  // Waits until gRPC holds no lent memory any more. False: the connection had
-  // to be given up for that and can only be destroyed.
+  // Waits until gRPC holds no lent memory any more. At once after a complete
+  // answer; bytes stuck in a socket that the peer does not empty come back when
+  // the kernel gives the socket up (ClientOptions::keepalive_timeout). False:
+  // the stream has ended.
   bool ReturnLoans();
 
  private:
@@ -80,13 +82,11 @@ class Connection {
   void Settle(const Limit* limit);
   void Cancel();
   void Finish(const Limit* limit);
-  // Ends the call and the channel.
-  void TearDown();
 
   enum class State : char { kDone, kPending, kFailed };
 
   std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<grpc::CompletionQueue> queue_;
+  grpc::CompletionQueue queue_;
   std::unique_ptr<grpc::ClientContext> context_;
   std::unique_ptr<
       grpc::ClientAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>>

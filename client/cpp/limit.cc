@@ -17,13 +17,14 @@ absl::Time Limit::NextCheck() const {
 }
 
 absl::Status Limit::Check() const {
-  if (is_cancelled_ && is_cancelled_()) {
-    return absl::CancelledError("cancelled by the caller");
+  if (end_.ok()) {
+    if (is_cancelled_ && is_cancelled_()) {
+      end_ = absl::CancelledError("cancelled by the caller");
+    } else if (absl::Now() >= deadline_) {
+      end_ = absl::DeadlineExceededError("the call's timeout has passed");
+    }
   }
-  if (absl::Now() >= deadline_) {
-    return absl::DeadlineExceededError("the call's timeout has passed");
-  }
-  return absl::OkStatus();
+  return end_;
 }
 
 void Limit::Pause(absl::Duration duration) const {

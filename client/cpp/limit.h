@@ -1,4 +1,5 @@
 // How long a call may go on: until a deadline, or until its caller gives up.
+// One thread at a time.
 #ifndef CONCORD_CLIENT_CPP_LIMIT_H_
 #define CONCORD_CLIENT_CPP_LIMIT_H_
 
@@ -21,7 +22,7 @@ class Limit {
   // Until when a wait may sleep before it calls Check().
   absl::Time NextCheck() const;
 
-  // OK, DEADLINE_EXCEEDED or CANCELLED.
+  // OK, DEADLINE_EXCEEDED or CANCELLED; once not OK, always the same.
   absl::Status Check() const;
 
   // Sleeps; less where the limit ends it.
@@ -30,6 +31,7 @@ class Limit {
  private:
   const absl::Time deadline_;
   const std::function<bool()>& is_cancelled_;
+  mutable absl::Status end_;
 };
 
 }  // namespace concord

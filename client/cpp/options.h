@@ -27,9 +27,12 @@ struct ClientOptions {
 
   // After this long without a sign of life the server is asked for one; without
   // an answer within `keepalive_timeout` the connection counts as lost (and a
-  // step is asked for again on a new one).
+  // step is asked for again on a new one). Bytes that the server's host does
+  // not take for `keepalive_timeout` have the same effect. Until then they, and
+  // the caller's memory with them, cannot be taken back: a call whose timeout
+  // passes just then may return that much later.
   absl::Duration keepalive_time = absl::Seconds(60);
-  absl::Duration keepalive_timeout = absl::Seconds(20);
+  absl::Duration keepalive_timeout = absl::Seconds(10);
 
   // Vectors travel in pieces of this many bytes, any number >= 1, at most what
   // the server allows. Results do not depend on it.

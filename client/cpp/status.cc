@@ -56,7 +56,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
   }
   // The server's text was made by MakeError from the same detail: only what it
   // had added to that is an explanation.
-  absl::string_view explanation = status.error_message();
+  const std::string message = status.error_message();
+  absl::string_view explanation = message;
   const absl::Status bare = MakeError(code, detail);
   if (absl::ConsumePrefix(&explanation, bare.message())) {
     if (!absl::ConsumePrefix(&explanation, "; ")) {
