@@ -260,10 +260,9 @@ class TorchKernels : public Kernels {
       const at::Tensor pseudo =
           WeightedSum(pass.previous_rows, pass.previous, pass.dtype, slab,
                       WeightedSum(pass.rows, pass.pseudo, pass.dtype, slab));
-      second.copy_(Flushed(second.to(at::kDouble)
-                               .mul(pass.beta_2)
-                               .add_(pseudo.square(), 1 - pass.beta_2)
-                               .to(type)));
+      const at::Tensor rounded = pseudo.to(type);
+      second.copy_(
+          Flushed(second.add(rounded.square().sub_(second), 1 - pass.beta_2)));
     }
     return Flushed(
         r.div(second.mul(pass.correction).sqrt_().add_(pass.epsilon)));

@@ -353,7 +353,7 @@ TYPED_TEST(TorchKernelsTest, CommitsLikeTheCpuKernels) {
           ghat_terms += std::abs(pseudo[j] * double(rows[j][i]));
         }
         double s = second[i], update = r, size = terms;
-        if (form == Second::kUpdated) s = 0.999 * s + 0.001 * ghat * ghat;
+        if (form == Second::kUpdated) s += 0.001 * (ghat * ghat - s);
         if (form != Second::kNone) {
           const double divisor = std::sqrt(s * 1.25) + 1e-8;
           update /= divisor;
