@@ -140,6 +140,7 @@ std::string* MutableData(Combine* message) {
 template <class Message>
 bool DecodeWithData(const grpc::ByteBuffer& buffer, Message* message,
                     Payload* data) {
+  message->Clear();  // Of what protobuf did not know in the message before.
   const size_t size = buffer.Length();
   if (const std::optional<Parts> parts = FindParts(buffer, size)) {
     if (MessageLite* part = PartWithData(message, parts->field)) {
