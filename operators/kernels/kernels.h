@@ -63,13 +63,13 @@ struct IngestPass {
 // Pass 2 over `count` elements that begin at a block's begin:
 //   r      = sum_j direction[j] * rows[j]
 //   pseudo = sum_j pseudo[j] * rows[j] + sum_p previous[p] * previous_rows[p]
-//   second = beta_2 * second + (1 - beta_2) * pseudo^2      (update_second)
+//   second = second + (1 - beta_2) * (pseudo^2 - second)    (update_second)
 //   update = r / (sqrt(second * correction) + epsilon)
-// The sums and the second momentum are computed in fp64, the second momentum
-// is rounded to the vectors' type and its stored value used in the last line,
-// which is computed in the vectors' type. Without second momentum
-// (second == null) update = r. Where asked for (update_dots != null), for every
-// block b
+// The sums r and pseudo are computed in fp64 and rounded once (in the first
+// live steps the update is their quotient, element by element, however small
+// they are); all else in the vectors' type, from the second momentum as stored.
+// Without second momentum (second == null) update = r. Where asked for
+// (update_dots != null), for every block b
 //   update_dots[b * (rows.size() + 1)]         = sum update^2
 //   update_dots[b * (rows.size() + 1) + 1 + j] = sum update * rows[j]
 struct CommitPass {

@@ -40,8 +40,10 @@ absl::Status MomentumOperator::Validate(const OperatorOptions& options) {
                         absl::StrCat(options.max_vectors_per_step),
                         absl::StrCat("0 (all) … ", options.num_vectors));
   }
-  const size_t most = std::numeric_limits<size_t>::max() / 2 /
-                      SizeOf(options.dtype) / VectorsHeld(options);
+  const size_t most =
+      (std::numeric_limits<size_t>::max() / 2 / VectorsHeld(options) -
+       kVectorAlignment) /
+      SizeOf(options.dtype);
   if (options.num_parameters < 1 || options.num_parameters > most) {
     return InvalidField("INVALID_OPTION", "num_parameters",
                         absl::StrCat(options.num_parameters),
@@ -58,7 +60,7 @@ absl::Status MomentumOperator::Validate(const OperatorOptions& options) {
 }
 
 size_t MomentumOperator::MemoryBytes(const OperatorOptions& options) {
-  return VectorsHeld(options) * options.num_parameters * SizeOf(options.dtype);
+  return VectorsHeld(options) * VectorStride(options);
 }
 
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MomentumOperator::Create(

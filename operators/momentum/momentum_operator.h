@@ -119,8 +119,9 @@ class MomentumOperator {
   // The checks of Create alone: options.momentum, combiner, sizes.
   static absl::Status Validate(const OperatorOptions& options);
 
-  // Vectors' memory that Create reserves: (m + k + 1) n elements with momentum,
-  // k n without; the update's own buffer is the caller's.
+  // Vectors' memory that Create reserves: m + k + 1 vectors of n elements with
+  // momentum, k without, each rounded up to a cache line; the update's own
+  // buffer is the caller's.
   static size_t MemoryBytes(const OperatorOptions& options);
 
   virtual const OperatorOptions& options() const = 0;

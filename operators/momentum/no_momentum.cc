@@ -26,7 +26,7 @@ class NoMomentum : public StagedOperator {
       memory_ = *std::move(memory);
       for (int slot = 0; slot < MaxVectorsPerStep(options_); ++slot) {
         staging_.SetMemory(slot, static_cast<std::byte*>(memory_->data()) +
-                                     slot * VectorBytes());
+                                     slot * VectorStride(options_));
       }
     }
     return StagedOperator::Stage(index);

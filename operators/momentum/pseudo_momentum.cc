@@ -44,7 +44,7 @@ class PseudoMomentum : public StagedOperator {
     auto* vector = static_cast<std::byte*>(memory_->data());
     const auto next = [&] {
       std::byte* current = vector;
-      vector += VectorBytes();
+      vector += VectorStride(options_);
       return static_cast<void*>(current);
     };
     for (int i = 0; i < m; ++i) rows_.push_back(next());

@@ -40,6 +40,11 @@ int MaxVectorsPerStep(const OperatorOptions& options) {
                                            : options.max_vectors_per_step;
 }
 
+size_t VectorStride(const OperatorOptions& options) {
+  const size_t bytes = options.num_parameters * SizeOf(options.dtype);
+  return (bytes + kVectorAlignment - 1) / kVectorAlignment * kVectorAlignment;
+}
+
 std::vector<double> DirectionCosines(const Eigen::MatrixXd& gram,
                                      absl::Span<const double> coefficients) {
   const Eigen::Map<const Eigen::VectorXd> c(coefficients.data(),

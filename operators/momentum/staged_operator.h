@@ -90,6 +90,10 @@ class StagedOperator : public MomentumOperator {
 // `options.max_vectors_per_step` with its default filled in.
 int MaxVectorsPerStep(const OperatorOptions& options);
 
+// Vectors of one operator begin at multiples of a cache line.
+inline constexpr size_t kVectorAlignment = 64;
+size_t VectorStride(const OperatorOptions& options);  // Bytes.
+
 // <direction, row_i> / (|direction| |row_i|) for the direction that the
 // coefficients make of rows with this Gram matrix; 0 for a zero row or
 // direction.

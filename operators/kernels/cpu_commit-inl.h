@@ -1,0 +1,175 @@
+// What the commit's pass does at one place of the vectors.
+//
+// Included once per instruction set, like Highway's own -inl.h headers.
+#if defined(CONCORD_OPERATORS_KERNELS_CPU_COMMIT_INL_H_) == \
+    defined(HWY_TARGET_TOGGLE)
+#ifdef CONCORD_OPERATORS_KERNELS_CPU_COMMIT_INL_H_
+#undef CONCORD_OPERATORS_KERNELS_CPU_COMMIT_INL_H_
+#else
+#define CONCORD_OPERATORS_KERNELS_CPU_COMMIT_INL_H_
+#endif
+
+#include <cstddef>
+
+#include "operators/kernels/cpu_registers-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace concord {
+namespace HWY_NAMESPACE {
+
+// R: the number of rows where it is known to the compiler, 0 where not.
+template <class T, size_t R>
+class CommitTile {
+ public:
+  HWY_INLINE explicit CommitTile(const CommitPass& pass)
+      : pass_(pass),
+        rows_(R == 0 ? pass.rows.size() : R),
+        previous_(pass.update_second ? pass.previous_rows.size() : 0),
+        second_(static_cast<T*>(pass.second)),
+        update_(static_cast<T*>(pass.update)) {
+    for (size_t j = 0; j < R; ++j) {
+      known_rows_[j] = static_cast<const T*>(pass.rows[j]);
+    }
+  }
+
+  // kPartialSums elements from `e` on.
+  HWY_INLINE void Tile(size_t e) const {
+    WideVec r[kRegisters];
+    if (second_ != nullptr && pass_.update_second) {
+      WideVec pseudo[kRegisters];
+      CombineBoth(e, r, pseudo);
+      UpdateSecond(e, pseudo);
+    } else {
+      Combine(e, r);
+    }
+    HWY_UNROLL(8)
+    for (size_t u = 0; u < kRegisters; u += P::kWide) {
+      const size_t at = e + u * kLanes;
+      PackedVec direction = P::Pack(r + u);
+      if (second_ != nullptr) {
+        // Division and square root run beside the next multiplications.
+        direction = Rescaled(direction, hn::LoadU(Tag(), second_ + at),
+                             Set(pass_.correction), Set(pass_.epsilon));
+      }
+      hn::StoreU(direction, Tag(), update_ + at);
+    }
+  }
+
+  // The same for one element.
+  HWY_INLINE void One(size_t e) const {
+    double r = 0, pseudo = 0;
+    for (size_t j = 0; j < rows_; ++j) {
+      const double x = Row(j)[e];
+      r = AddScaled(r, pass_.direction[j], x);
+      if (pass_.update_second) pseudo = AddScaled(pseudo, pass_.pseudo[j], x);
+    }
+    if (second_ == nullptr) {
+      update_[e] = static_cast<T>(r);
+      return;
+    }
+    if (pass_.update_second) {
+      for (size_t p = 0; p < previous_; ++p) {
+        const double x = Previous(p)[e];
+        pseudo = AddScaled(pseudo, pass_.previous[p], x);
+      }
+      second_[e] = NewSecondMomentum<T>(static_cast<T>(1 - pass_.beta_2),
+                                        second_[e], static_cast<T>(pseudo));
+    }
+    update_[e] = Rescaled<T>(static_cast<T>(r), second_[e],
+                             static_cast<T>(pass_.correction),
+                             static_cast<T>(pass_.epsilon));
+  }
+
+ private:
+  using P = Packed<T>;
+  using Tag = typename P::Tag;
+  using PackedVec = hn::Vec<Tag>;
+
+  static HWY_INLINE PackedVec Set(double value) {
+    return hn::Set(Tag(), static_cast<T>(value));
+  }
+  HWY_INLINE const T* Row(size_t j) const {
+    if constexpr (R == 0) {
+      return static_cast<const T*>(pass_.rows[j]);
+    } else {
+      return known_rows_[j];
+    }
+  }
+  HWY_INLINE const T* Previous(size_t p) const {
+    return static_cast<const T*>(pass_.previous_rows[p]);
+  }
+  HWY_INLINE void Combine(size_t e, WideVec* r) const {
+    HWY_UNROLL(8)
+    for (size_t u = 0; u < kRegisters; ++u) r[u] = hn::Zero(Wide());
+    HWY_UNROLL(4)
+    for (size_t j = 0; j < rows_; ++j) {
+      const T* row = Row(j) + e;
+      const WideVec c = hn::Set(Wide(), pass_.direction[j]);
+      HWY_UNROLL(8)
+      for (size_t u = 0; u < kRegisters; ++u) {
+        r[u] = AddScaled(r[u], c, LoadWide(row + u * kLanes));
+      }
+    }
+  }
+
+  HWY_INLINE void CombineBoth(size_t e, WideVec* r, WideVec* pseudo) const {
+    HWY_UNROLL(8)
+    for (size_t u = 0; u < kRegisters; ++u) {
+      r[u] = hn::Zero(Wide());
+      pseudo[u] = hn::Zero(Wide());
+    }
+    HWY_UNROLL(4)
+    for (size_t j = 0; j < rows_; ++j) {
+      const T* row = Row(j) + e;
+      const WideVec c = hn::Set(Wide(), pass_.direction[j]);
+      const WideVec p = hn::Set(Wide(), pass_.pseudo[j]);
+      HWY_UNROLL(8)
+      for (size_t u = 0; u < kRegisters; ++u) {
+        const WideVec x = LoadWide(row + u * kLanes);
+        r[u] = AddScaled(r[u], c, x);
+        pseudo[u] = AddScaled(pseudo[u], p, x);
+      }
+    }
+    for (size_t j = 0; j < previous_; ++j) {
+      const T* row = Previous(j) + e;
+      const WideVec p = hn::Set(Wide(), pass_.previous[j]);
+      HWY_UNROLL(8)
+      for (size_t u = 0; u < kRegisters; ++u) {
+        pseudo[u] = AddScaled(pseudo[u], p, LoadWide(row + u * kLanes));
+      }
+    }
+  }
+
+  HWY_INLINE void UpdateSecond(size_t e, const WideVec* pseudo) const {
+    const PackedVec complement = Set(1 - pass_.beta_2);
+    HWY_UNROLL(8)
+    for (size_t u = 0; u < kRegisters; u += P::kWide) {
+      T* s = second_ + e + u * kLanes;
+      hn::StoreU(NewSecondMomentum(complement, hn::LoadU(Tag(), s),
+                                   P::Pack(pseudo + u)),
+                 Tag(), s);
+    }
+  }
+
+  const CommitPass pass_;
+  const size_t rows_;
+  const size_t previous_;
+  T* const second_;
+  T* const update_;
+  const T* known_rows_[R == 0 ? 1 : R] = {};
+};
+
+template <class T, size_t R>
+HWY_INLINE void CommitStretch(const CommitPass& pass, size_t begin,
+                              size_t count) {
+  const CommitTile<T, R> tile(pass);
+  const size_t whole = count / kPartialSums * kPartialSums;
+  for (size_t e = 0; e < whole; e += kPartialSums) tile.Tile(begin + e);
+  for (size_t e = whole; e < count; ++e) tile.One(begin + e);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace concord
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,72 @@
+// M-ConFIG written down plainly in float64, with whole vectors and a
+// pseudo-inverse by complete orthogonal decomposition: the oracle of the
+// momentum tests. Shares nothing with the code under test.
+#ifndef CONCORD_TESTS_OPERATORS_PLAIN_MOMENTUM_H_
+#define CONCORD_TESTS_OPERATORS_PLAIN_MOMENTUM_H_
+
+#include <cmath>
+#include <vector>
+
+#include "Eigen/Dense"
+
+namespace concord {
+
+// The ConFIG direction of the rows of `vectors`, at least one of them non-zero.
+inline Eigen::VectorXd PlainConFIG(const Eigen::MatrixXd& vectors,
+                                   const Eigen::VectorXd& weights) {
+  Eigen::MatrixXd units = vectors;
+  for (Eigen::Index i = 0; i < units.rows(); ++i) units.row(i).normalize();
+  Eigen::CompleteOrthogonalDecomposition<Eigen::MatrixXd> decomposition;
+  decomposition.setThreshold(1e-9);
+  decomposition.compute(units);
+  const Eigen::VectorXd unit = decomposition.solve(weights).normalized();
+  return (vectors * unit).sum() * unit;
+}
+
+class PlainMomentum {
+ public:
+  PlainMomentum(int m, Eigen::Index n, double beta_1, double beta_2)
+      : beta_1_(beta_1),
+        beta_2_(beta_2),
+        momenta_(Eigen::MatrixXd::Zero(m, n)),
+        counts_(m, 0),
+        second_(Eigen::VectorXd::Zero(n)),
+        previous_(Eigen::VectorXd::Zero(n)) {}
+
+  Eigen::VectorXd Step(const std::vector<int>& indexes,
+                       const Eigen::MatrixXd& gradients) {
+    for (size_t k = 0; k < indexes.size(); ++k) {
+      momenta_.row(indexes[k]) =
+          beta_1_ * momenta_.row(indexes[k]) + (1 - beta_1_) * gradients.row(k);
+      ++counts_[indexes[k]];
+    }
+    Eigen::MatrixXd corrected = momenta_;
+    for (size_t i = 0; i < counts_.size(); ++i) {
+      if (counts_[i] == 0) return Eigen::VectorXd::Zero(second_.size());
+      corrected.row(i) /= 1 - std::pow(beta_1_, counts_[i]);
+    }
+    ++steps_;
+    direction_ =
+        PlainConFIG(corrected, Eigen::VectorXd::Ones(corrected.rows()));
+    const Eigen::VectorXd f = direction_ * (1 - std::pow(beta_1_, steps_));
+    const Eigen::VectorXd pseudo = (f - beta_1_ * previous_) / (1 - beta_1_);
+    previous_ = f;
+    second_ = beta_2_ * second_ + (1 - beta_2_) * pseudo.cwiseAbs2();
+    const Eigen::VectorXd corrected_second =
+        second_ / (1 - std::pow(beta_2_, steps_));
+    return direction_.array() / (corrected_second.array().sqrt() + 1e-8);
+  }
+
+  const Eigen::VectorXd& direction() const { return direction_; }
+
+ private:
+  const double beta_1_, beta_2_;
+  Eigen::MatrixXd momenta_;
+  std::vector<int> counts_;
+  int steps_ = 0;
+  Eigen::VectorXd second_, previous_, direction_;
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_TESTS_OPERATORS_PLAIN_MOMENTUM_H_
