@@ -257,14 +257,14 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
     result.set_max_vectors_per_step(result.num_vectors());
   }
   status = NormalizeDuration("session.round_timeout",
-                             result.has_round_timeout(), absl::Milliseconds(1),
+                             session.has_round_timeout(), absl::Milliseconds(1),
                              absl::Minutes(5), result.mutable_round_timeout());
   if (!status.ok()) return status;
-  status = NormalizeDuration("session.send_timeout", result.has_send_timeout(),
+  status = NormalizeDuration("session.send_timeout", session.has_send_timeout(),
                              absl::Milliseconds(1), absl::Seconds(60),
                              result.mutable_send_timeout());
   if (!status.ok()) return status;
-  status = NormalizeDuration("session.idle_ttl", result.has_idle_ttl(),
+  status = NormalizeDuration("session.idle_ttl", session.has_idle_ttl(),
                              absl::Milliseconds(1), limits.default_idle_ttl,
                              result.mutable_idle_ttl());
   if (!status.ok()) return status;

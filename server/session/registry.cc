@@ -32,20 +32,20 @@ absl::Status NotFound(absl::string_view name) {
 
 absl::Status Exists(const Session& existing, const v1::Session& wanted,
                     const v1::Session& present) {
-  ErrorDetail detail{"SESSION_EXISTS",
-                     "session_id",
-                     existing.name(),
-                     "a name that is not taken",
-                     {{"uid", existing.uid()}}};
+  // Without a field: the options agree, and a client may take the session.
+  ErrorDetail detail{"SESSION_EXISTS", "", "", "", {{"uid", existing.uid()}}};
   const std::optional<Difference> difference = FirstDifference(wanted, present);
-  std::string explanation = "its options agree";
+  std::string explanation =
+      absl::StrCat(existing.name(), " exists; its options agree");
   if (difference.has_value()) {
+    detail.field = difference->field;
+    detail.value = difference->left;
+    detail.accepted = difference->right;
     detail.metadata.insert(detail.metadata.end(),
                            {{"field", difference->field},
                             {"value", difference->left},
                             {"existing", difference->right}});
-    explanation = absl::StrCat("it differs in ", difference->field, ": ",
-                               difference->left, ", there ", difference->right);
+    explanation = absl::StrCat(existing.name(), " exists with other options");
   }
   return MakeError(absl::StatusCode::kAlreadyExists, std::move(detail),
                    explanation);
@@ -186,7 +186,8 @@ absl::Status SessionRegistry::Delete(const v1::DeleteSessionRequest& request) {
 }
 
 absl::StatusOr<std::unique_ptr<RankStream>> SessionRegistry::Join(
-    const v1::Join& join, std::function<void()> cancel_stream) {
+    const v1::Join& join,
+    std::function<void(const absl::Status& reason)> cancel_stream) {
   const absl::StatusOr<std::shared_ptr<Session>> session = Get(join.session());
   if (!session.ok()) return session.status();
   return (*session)->Join(join, std::move(cancel_stream));

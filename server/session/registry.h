@@ -68,7 +68,8 @@ class SessionRegistry {
 
   // Finds the session of `join` and joins it; see Session::Join.
   absl::StatusOr<std::unique_ptr<RankStream>> Join(
-      const v1::Join& join, std::function<void()> cancel_stream);
+      const v1::Join& join,
+      std::function<void(const absl::Status& reason)> cancel_stream);
 
   absl::StatusOr<std::unique_ptr<CombineCall>> StartCombine(
       const v1::CombineHeader& header);

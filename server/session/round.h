@@ -56,10 +56,11 @@ struct Round {
 // One worker's stream. Guarded by Session::mutex_.
 struct Stream {
   uint32_t rank = 0;
-  std::function<void()> cancel;  // Null when it has left.
-  absl::Status ended;            // Not OK: what every further call returns.
-  bool waiting = false;          // In a wait of the session, which will see it.
-  bool busy = false;             // Between Begin and EndStep.
+  std::function<void(const absl::Status& reason)>
+      cancel;            // Null when it has left.
+  absl::Status ended;    // Not OK: what every further call returns.
+  bool waiting = false;  // In a wait of the session, which will see it.
+  bool busy = false;     // Between Begin and EndStep.
 
   // The step under way.
   uint64_t step = 0;

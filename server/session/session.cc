@@ -117,7 +117,8 @@ absl::Status Session::CheckJoin(const v1::Join& join) const {
 }
 
 absl::StatusOr<std::unique_ptr<RankStream>> Session::Join(
-    const v1::Join& join, std::function<void()> cancel_stream) {
+    const v1::Join& join,
+    std::function<void(const absl::Status& reason)> cancel_stream) {
   absl::MutexLock lock(&mutex_);
   const absl::Status status = CheckJoin(join);
   if (!status.ok()) return status;
@@ -161,7 +162,7 @@ void Session::EndStream(Stream* stream, const absl::Status& reason) {
   if (stream->waiting) {
     Wake();
   } else if (stream->cancel != nullptr) {
-    stream->cancel();
+    stream->cancel(reason);
     stream->cancel = nullptr;
   }
 }

@@ -74,12 +74,14 @@ class Session : public std::enable_shared_from_this<Session> {
   // SESSION_REPLACED, EPOCH_CHANGED, SESSION_IN_PROGRESS, SUPERSEDED (an
   // incarnation that was replaced), DRAINING, SESSION_NOT_FOUND.
   //
-  // `cancel_stream` must make the stream's blocked reads and writes return. It
+  // `cancel_stream` must make the stream's blocked reads and writes return, and
+  // tell the client `reason`. It
   // is called at most once, on any thread, with a lock held: it must be quick
   // and not call back. It is called only while the stream does not wait inside
   // the session; one that waits gets a status instead.
   absl::StatusOr<std::unique_ptr<RankStream>> Join(
-      const v1::Join& join, std::function<void()> cancel_stream);
+      const v1::Join& join,
+      std::function<void(const absl::Status& reason)> cancel_stream);
 
   // Ends all streams with `reason`, and every later call.
   void Close(absl::Status reason);
