@@ -1,0 +1,181 @@
+#include "server/rpc/server.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "operators/errors.h"
+#include "server/rpc/listen_address.h"
+#include "server/rpc/service.h"
+#include "server/rpc/stream_table.h"
+
+namespace concord {
+namespace {
+
+constexpr absl::Duration kReapPeriod = absl::Seconds(1);
+// After its streams were cancelled a handler needs this long at most.
+constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
+
+// Health and reflection are plugins of every server that the process builds.
+void RegisterPlugins() {
+  static const bool registered = [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    return true;
+  }();
+  (void)registered;
+}
+
+void SetArguments(grpc::ServerBuilder* builder) {
+  // Two servers on one port would share its clients at random.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Finds workers whose machine is gone; lets waiting workers look for us.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+}
+
+absl::Status CheckReach(const ListenAddress& address, bool allow_remote) {
+  if (address.is_local || allow_remote) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {"INVALID_OPTION",
+       "listen",
+       address.text,
+       "a loopback address (127.0.0.1, [::1], localhost) or "
+       "unix:/path",
+       {}},
+      "other machines could reach this address, and this server neither "
+      "encrypts nor asks who calls: anybody could read and change your "
+      "training. In a network that you trust, pass --allow-insecure-remote");
+}
+
+// New files of the process are its owner's alone while this lives.
+class PrivateFiles {
+ public:
+  PrivateFiles() : before_(::umask(0177)) {}
+  ~PrivateFiles() { ::umask(before_); }
+
+ private:
+  const mode_t before_;
+};
+
+}  // namespace
+
+Server::Server(Options options)
+    : options_(std::move(options)),
+      registry_(std::make_unique<SessionRegistry>(options_.sessions)),
+      streams_(
+          std::make_unique<StreamTable>(options_.sessions.limits.max_streams)),
+      service_(std::make_unique<Service>(registry_.get(), streams_.get(),
+                                         options_.log)) {}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
+  auto server = std::unique_ptr<Server>(new Server(std::move(options)));
+  absl::Status status = server->Listen();
+  if (!status.ok()) return status;
+  server->reaper_ = std::thread([raw = server.get()] { raw->Reap(); });
+  return server;
+}
+
+absl::Status Server::Listen() {
+  RegisterPlugins();
+  grpc::ServerBuilder builder;
+  SetArguments(&builder);
+  std::vector<ListenAddress> addresses;
+  std::vector<int> ports(options_.listen.size(), 0);
+  for (size_t i = 0; i < options_.listen.size(); ++i) {
+    absl::StatusOr<ListenAddress> address =
+        ParseListenAddress(options_.listen[i]);
+    if (!address.ok()) return address.status();
+    absl::Status status = CheckReach(*address, options_.allow_insecure_remote);
+    if (status.ok() && !address->socket_file.empty()) {
+      status = RemoveStaleSocket(address->socket_file);
+    }
+    if (!status.ok()) return status;
+    builder.AddListeningPort(address->text, grpc::InsecureServerCredentials(),
+                             &ports[i]);
+    addresses.push_back(*std::move(address));
+  }
+  builder.RegisterService(service_.get());
+  {
+    const PrivateFiles private_files;  // Unix sockets get mode 0600.
+    server_ = builder.BuildAndStart();
+  }
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    if (server_ == nullptr || ports[i] == 0) {
+      if (server_ != nullptr) server_->Shutdown();
+      return absl::UnavailableError(absl::StrCat(
+          "cannot listen on ", absl::StrJoin(options_.listen, ", "),
+          ": is a port taken, or an address not this machine's?"));
+    }
+    if (!addresses[i].socket_file.empty()) {
+      socket_files_.push_back(addresses[i].socket_file);
+    }
+    addresses_.push_back(addresses[i].WithPort(ports[i]));
+  }
+  // Everything that a step needs is there: whoever can connect is served.
+  server_->GetHealthCheckService()->SetServingStatus(kServiceName, true);
+  for (const std::string& address : addresses_) {
+    options_.log->Write("listening", {{"address", address}});
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
+  return server_->InProcessChannel(grpc::ChannelArguments());
+}
+
+void Server::Reap() {
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!stopping_) changed_.WaitWithTimeout(&mutex_, kReapPeriod);
+      if (stopping_) return;
+    }
+    for (const std::string& name : registry_->ReapIdle()) {
+      options_.log->Write("session_expired", {{"session", name}});
+    }
+  }
+}
+
+void Server::Drain(absl::Duration timeout) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) return;
+    stopping_ = true;
+    changed_.SignalAll();
+  }
+  if (reaper_.joinable()) reaper_.join();
+  if (server_ != nullptr) {
+    const absl::Time deadline = absl::Now() + timeout;
+    options_.log->Write("draining",
+                        {{"streams", int64_t{streams_->size()}},
+                         {"timeout_s", absl::ToDoubleSeconds(timeout)}});
+    server_->GetHealthCheckService()->SetServingStatus(false);
+    streams_->StartDraining();
+    registry_->Drain(options_.sessions.clock->Now() + timeout);
+    streams_->AwaitEmpty(deadline - absl::Now());
+    // Shutdown would wait for ever for a stream that is in gRPC's hands.
+    streams_->CancelAll();
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + kShutdownGrace));
+    server_->Wait();
+    options_.log->Write("stopped");
+  }
+  for (const std::string& path : socket_files_) ::unlink(path.c_str());
+}
+
+Server::~Server() { Drain(absl::ZeroDuration()); }
+
+}  // namespace concord

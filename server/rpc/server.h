@@ -1,0 +1,91 @@
+// The whole server in one object: addresses, the service, gRPC's health and
+// reflection services, and an orderly end.
+//
+//   auto server = Server::Start(options);          // ready: health is SERVING
+//   (*server)->addresses();                        // "127.0.0.1:43071"
+//   (*server)->Drain(absl::Seconds(30));           // as on SIGTERM
+//
+// Threads: Start, Drain and the destructor from one thread; the rest is safe.
+#ifndef CONCORD_SERVER_RPC_SERVER_H_
+#define CONCORD_SERVER_RPC_SERVER_H_
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/rpc/event_log.h"
+#include "server/session/registry.h"
+
+namespace grpc {
+class Server;
+class Channel;
+}  // namespace grpc
+
+namespace concord {
+
+class Service;
+class StreamTable;
+
+class Server {
+ public:
+  struct Options {
+    // "HOST:PORT" (port 0: any free one) or "unix:/path".
+    std::vector<std::string> listen;
+    // Addresses beyond this machine: nothing is encrypted and nobody is asked
+    // who he is.
+    bool allow_insecure_remote = false;
+    SessionRegistry::Options sessions;
+    EventLog* log = nullptr;  // Not owned.
+  };
+
+  // INVALID_ARGUMENT (INVALID_OPTION) for an address that is malformed or
+  // beyond loopback without leave; UNAVAILABLE where one cannot be listened on.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(Options options);
+
+  // Drains without patience when Drain was not called.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // In the order of Options::listen, with the ports taken.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+  SessionRegistry& registry() { return *registry_; }
+  StreamTable& streams() { return *streams_; }
+
+  // A channel to this server inside the process.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  // Health says NOT_SERVING, new work is refused with DRAINING, idle streams
+  // end; what is under way may finish until `timeout`, then it is cancelled.
+  // Returns when nothing runs any more.
+  void Drain(absl::Duration timeout);
+
+ private:
+  explicit Server(Options options);
+  absl::Status Listen();
+  // Deletes idle sessions now and then.
+  void Reap();
+
+  const Options options_;
+  std::vector<std::string> addresses_;
+  std::vector<std::string> socket_files_;
+  std::unique_ptr<SessionRegistry> registry_;
+  std::unique_ptr<StreamTable> streams_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<grpc::Server> server_;
+
+  absl::Mutex mutex_;
+  absl::CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread reaper_;
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_RPC_SERVER_H_

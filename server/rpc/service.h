@@ -1,0 +1,56 @@
+// The methods of concord.v1.Concord: decode, call, encode.
+#ifndef CONCORD_SERVER_RPC_SERVICE_H_
+#define CONCORD_SERVER_RPC_SERVICE_H_
+
+#include "concord/v1/concord.grpc.pb.h"
+#include "server/rpc/event_log.h"
+#include "server/rpc/stream_table.h"
+#include "server/session/registry.h"
+
+namespace concord {
+
+inline constexpr char kServiceName[] = "concord.v1.Concord";
+
+// Step and Combine are served as raw streams (ByteBuffers); the other methods
+// come from the generated service. Threads: safe.
+class Service final : public v1::Concord::Service {
+ public:
+  // None is owned; all outlive the service.
+  Service(SessionRegistry* registry, StreamTable* streams, EventLog* log);
+
+  grpc::Status CreateSession(grpc::ServerContext* context,
+                             const v1::CreateSessionRequest* request,
+                             v1::Session* response) override;
+  grpc::Status GetSession(grpc::ServerContext* context,
+                          const v1::GetSessionRequest* request,
+                          v1::Session* response) override;
+  grpc::Status ListSessions(grpc::ServerContext* context,
+                            const v1::ListSessionsRequest* request,
+                            v1::ListSessionsResponse* response) override;
+  grpc::Status UpdateSession(grpc::ServerContext* context,
+                             const v1::UpdateSessionRequest* request,
+                             v1::Session* response) override;
+  grpc::Status DeleteSession(grpc::ServerContext* context,
+                             const v1::DeleteSessionRequest* request,
+                             google::protobuf::Empty* response) override;
+  grpc::Status Solve(grpc::ServerContext* context,
+                     const v1::SolveRequest* request,
+                     v1::SolveResponse* response) override;
+  grpc::Status GetServerInfo(grpc::ServerContext* context,
+                             const v1::GetServerInfoRequest* request,
+                             v1::ServerInfo* response) override;
+
+ private:
+  grpc::Status ServeRawStep(grpc::ServerContext* context, ByteStream* stream);
+  grpc::Status ServeRawCombine(grpc::ServerContext* context,
+                               ByteStream* stream);
+  grpc::Status Refuse(const char* method, const absl::Status& status);
+
+  SessionRegistry* const registry_;
+  StreamTable* const streams_;
+  EventLog* const log_;
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_RPC_SERVICE_H_

@@ -1,0 +1,109 @@
+#include "server/server_options.h"
+
+#include <thread>
+
+#include "CLI/CLI.hpp"
+#include "server/rpc/version.h"
+#include "server/session/memory_budget.h"
+
+namespace concord {
+namespace {
+
+// A duration as Abseil reads it: "90s", "1h30m", "250ms".
+const CLI::Validator& PositiveDuration() {
+  static const CLI::Validator validator(
+      [](std::string& text) -> std::string {
+        absl::Duration duration;
+        if (absl::ParseDuration(text, &duration) &&
+            duration > absl::ZeroDuration()) {
+          return "";
+        }
+        return "a duration like 90s, 5m or 1h30m is needed, not '" + text + "'";
+      },
+      "DURATION", "duration");
+  return validator;
+}
+
+const CLI::Validator& Device() {
+  static const CLI::Validator validator(
+      [](std::string& text) -> std::string {
+        if (text == "auto" || text == "cpu" || text == "cuda") return "";
+        if (text.rfind("cuda:", 0) == 0 && text.size() > 5 &&
+            text.find_first_not_of("0123456789", 5) == std::string::npos) {
+          return "";
+        }
+        return "auto, cpu, cuda or cuda:<number> is needed, not '" + text + "'";
+      },
+      "auto|cpu|cuda[:i]", "device");
+  return validator;
+}
+
+absl::Duration ParseChecked(const std::string& text) {
+  absl::Duration duration;
+  absl::ParseDuration(text, &duration);
+  return duration;
+}
+
+}  // namespace
+
+std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
+  ServerOptions options;
+  options.threads =
+      std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.limits.memory_budget_bytes = DefaultMemoryBudget();
+  std::string idle_ttl = absl::FormatDuration(options.limits.default_idle_ttl);
+  std::string drain_timeout = absl::FormatDuration(options.drain_timeout);
+
+  CLI::App app(
+      "Combines the gradients of conflicting losses: one session per training "
+      "job, one update per step.",
+      "concord-server");
+  app.option_defaults()->always_capture_default();
+  app.set_version_flag("--version", kVersion);
+  app.add_option("--listen", options.listen,
+                 "HOST:PORT (port 0: any free one) or unix:/path; may be given "
+                 "several times. Every address is printed when it is ready.")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_flag("--allow-insecure-remote", options.allow_insecure_remote,
+               "Also listen where other machines can connect. Nothing is "
+               "encrypted and nobody is asked who he is.");
+  app.add_option("--device", options.device,
+                 "Where sessions live; auto: a GPU when there is one")
+      ->check(Device());
+  app.add_option("--threads", options.threads,
+                 "Threads that compute one pass over the vectors")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--max-sessions", options.limits.max_sessions)
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-vectors", options.limits.max_vectors,
+                 "Losses of one session")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-parameters", options.limits.max_parameters,
+                 "Length of one vector")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-streams", options.limits.max_streams,
+                 "Workers connected at the same time")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--memory-budget", options.limits.memory_budget_bytes,
+                 "Memory for all sessions' vectors, e.g. 512MiB or 8GB; "
+                 "default: 80 % of what the machine or control group has")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  app.add_option("--idle-ttl", idle_ttl,
+                 "A session that nobody uses for this long is deleted, unless "
+                 "it was created with a time of its own")
+      ->check(PositiveDuration());
+  app.add_option("--drain-timeout", drain_timeout,
+                 "After SIGTERM or SIGINT open rounds may take this long")
+      ->check(PositiveDuration());
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  options.limits.default_idle_ttl = ParseChecked(idle_ttl);
+  options.drain_timeout = ParseChecked(drain_timeout);
+  return options;
+}
+
+}  // namespace concord

@@ -1,0 +1,29 @@
+// The command line of concord-server. Flags live here and nowhere else.
+#ifndef CONCORD_SERVER_SERVER_OPTIONS_H_
+#define CONCORD_SERVER_SERVER_OPTIONS_H_
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/session/limits.h"
+
+namespace concord {
+
+struct ServerOptions {
+  std::vector<std::string> listen = {"127.0.0.1:50051"};
+  bool allow_insecure_remote = false;
+  std::string device = "auto";  // auto, cpu, cuda, cuda:<i>
+  int threads = 1;
+  Limits limits;
+  absl::Duration drain_timeout = absl::Seconds(30);
+};
+
+// The options, or the exit code with which to leave: everything was said
+// (--help, --version, or what is wrong with an argument).
+std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv);
+
+}  // namespace concord
+
+#endif  // CONCORD_SERVER_SERVER_OPTIONS_H_
