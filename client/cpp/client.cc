@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/channel.h"
-#include "client/cpp/combine_call.h"
 #include "client/cpp/limit.h"
 #include "client/cpp/process_guard.h"
+#include "client/cpp/remote_combine.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/session_impl.h"
 #include "client/cpp/status.h"
@@ -25,13 +25,16 @@ absl::Status ValidateOptions(const ClientOptions& options) {
     return InvalidField("INVALID_OPTION", "chunk_bytes", "0",
                         "a number of bytes >= 1");
   }
-  if (options.keepalive_time <= absl::ZeroDuration() ||
-      options.keepalive_timeout <= absl::ZeroDuration()) {
-    return InvalidField(
-        "INVALID_OPTION", "keepalive_time, keepalive_timeout",
-        absl::StrCat(absl::FormatDuration(options.keepalive_time), ", ",
-                     absl::FormatDuration(options.keepalive_timeout)),
-        "durations > 0");
+  // Servers take more frequent questions for an attack.
+  if (options.keepalive_time < absl::Seconds(10)) {
+    return InvalidField("INVALID_OPTION", "keepalive_time",
+                        absl::FormatDuration(options.keepalive_time),
+                        "a duration >= 10s");
+  }
+  if (options.keepalive_timeout <= absl::ZeroDuration()) {
+    return InvalidField("INVALID_OPTION", "keepalive_timeout",
+                        absl::FormatDuration(options.keepalive_timeout),
+                        "a duration > 0");
   }
   return Validate(options.retry);
 }
@@ -179,7 +182,8 @@ absl::StatusOr<CombineOutcome> Client::Combine(
     void* result, const CallOptions& options) {
   absl::Status status = impl_->CheckProcess();
   if (!status.ok()) return status;
-  return CombineCall(impl_->server(), impl_->options(), header, vectors, result)
+  return RemoteCombine(impl_->server(), impl_->options(), header, vectors,
+                       result)
       .Run(options);
 }
 

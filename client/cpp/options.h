@@ -31,7 +31,7 @@ struct ClientOptions {
   // not take for `keepalive_timeout` have the same effect. Until then they, and
   // the caller's memory with them, cannot be taken back: a call whose timeout
   // passes just then may return that much later.
-  absl::Duration keepalive_time = absl::Seconds(60);
+  absl::Duration keepalive_time = absl::Seconds(60);  // >= 10 s.
   absl::Duration keepalive_timeout = absl::Seconds(10);
 
   // Vectors travel in pieces of this many bytes, any number >= 1, at most what

@@ -21,7 +21,7 @@ constexpr absl::Duration kLeaveTime = absl::Seconds(1);
 size_t SizeOfElement(v1::DataType type) { return type == v1::FLOAT64 ? 8 : 4; }
 
 // What the server could not see: bad pointers.
-absl::Status CheckMemory(absl::Span<const Contribution> contributions,
+absl::Status CheckMemory(absl::Span<const StepVector> contributions,
                          const void* update, size_t size) {
   if (update == nullptr) {
     return InvalidField("INVALID_OPTION", "update", "null",
@@ -130,7 +130,7 @@ absl::Status WorkerSession::Impl::Join(const Limit& limit) {
 }
 
 v1::StepHeader WorkerSession::Impl::MakeHeader(
-    absl::Span<const Contribution> contributions,
+    absl::Span<const StepVector> contributions,
     absl::Span<const StepLoss> losses) const {
   v1::StepHeader header;
   header.set_step(applied_step_ + 1);
@@ -142,7 +142,7 @@ v1::StepHeader WorkerSession::Impl::MakeHeader(
     to.set_value(loss.value);
     to.set_sample_weight(loss.sample_weight);
   }
-  for (const Contribution& contribution : contributions) {
+  for (const StepVector& contribution : contributions) {
     v1::VectorHeader& to = *header.add_vectors();
     to.set_index(static_cast<uint32_t>(contribution.index));
     to.set_data_type(joined_.data_type());
@@ -153,7 +153,7 @@ v1::StepHeader WorkerSession::Impl::MakeHeader(
 }
 
 bool WorkerSession::Impl::Send(const v1::StepHeader& header,
-                               absl::Span<const Contribution> contributions,
+                               absl::Span<const StepVector> contributions,
                                const Limit& limit) {
   const size_t size = VectorBytes();
   size_t chunk_bytes = client_.chunk_bytes;
@@ -164,7 +164,7 @@ bool WorkerSession::Impl::Send(const v1::StepHeader& header,
       std::min(chunk_bytes, client_.single_message_bytes);
   if (contributions.empty() || size <= single_bytes / contributions.size()) {
     absl::InlinedVector<grpc::Slice, 4> slices;
-    for (const Contribution& contribution : contributions) {
+    for (const StepVector& contribution : contributions) {
       slices.push_back(connection_->Lend(
           {static_cast<const std::byte*>(contribution.data), size}));
     }
@@ -202,7 +202,7 @@ absl::Status WorkerSession::Impl::Receive(UpdateReceiver* receiver,
 }
 
 absl::Status WorkerSession::Impl::Try(
-    v1::StepHeader* header, absl::Span<const Contribution> contributions,
+    v1::StepHeader* header, absl::Span<const StepVector> contributions,
     UpdateReceiver* receiver, const Limit& limit) {
   header->set_attempt(++attempt_);
   connection_->StartRead();
@@ -213,7 +213,7 @@ absl::Status WorkerSession::Impl::Try(
 }
 
 absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
-    absl::Span<const Contribution> contributions,
+    absl::Span<const StepVector> contributions,
     absl::Span<const StepLoss> losses, void* update,
     const StepOptions& options) {
   absl::Status status = guard_.Check();
@@ -274,7 +274,7 @@ uint64_t WorkerSession::incarnation() const { return impl_->incarnation(); }
 uint64_t WorkerSession::applied_step() const { return impl_->applied_step(); }
 
 absl::StatusOr<StepOutcome> WorkerSession::Step(
-    absl::Span<const Contribution> contributions,
+    absl::Span<const StepVector> contributions,
     absl::Span<const StepLoss> losses, void* update,
     const StepOptions& options) {
   return impl_->Step(contributions, losses, update, options);

@@ -4,7 +4,7 @@
 //   std::vector<float> update(n);
 //   for (int i = 0; i < 1000; ++i) {
 //     ... gradients g0, g1 and losses l0, l1 at the current parameters ...
-//     const Contribution vectors[] = {{0, g0.data()}, {1, g1.data()}};
+//     const StepVector vectors[] = {{0, g0.data()}, {1, g1.data()}};
 //     const StepLoss losses[] = {{0, l0}, {1, l1}};
 //     auto outcome = worker->Step(vectors, losses, update.data());
 //     if (!outcome.ok()) return outcome.status();
@@ -77,7 +77,7 @@ struct WorkerOptions {
 
 // A gradient that this rank brings. `data`: num_parameters elements of the
 // session's type in host memory, read while Step runs and not after.
-struct Contribution {
+struct StepVector {
   int index;  // Loss, in [0, num_vectors); at most once per step.
   const void* data;
   double sample_weight = 1;  // Finite, > 0.
@@ -129,7 +129,7 @@ class WorkerSession {
   //
   // When Step returns, with success or not, nobody reads or writes the
   // caller's memory any more.
-  absl::StatusOr<StepOutcome> Step(absl::Span<const Contribution> contributions,
+  absl::StatusOr<StepOutcome> Step(absl::Span<const StepVector> contributions,
                                    absl::Span<const StepLoss> losses,
                                    void* update,
                                    const StepOptions& options = {});

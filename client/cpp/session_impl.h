@@ -27,7 +27,7 @@ class WorkerSession::Impl {
   // First join, with retries. To be called once, before all else.
   absl::Status Open(const CallOptions& options);
 
-  absl::StatusOr<StepOutcome> Step(absl::Span<const Contribution> contributions,
+  absl::StatusOr<StepOutcome> Step(absl::Span<const StepVector> contributions,
                                    absl::Span<const StepLoss> losses,
                                    void* update, const StepOptions& options);
 
@@ -41,12 +41,12 @@ class WorkerSession::Impl {
   absl::Status Join(const Limit& limit);
   // One try of a step on the open stream.
   absl::Status Try(v1::StepHeader* header,
-                   absl::Span<const Contribution> contributions,
+                   absl::Span<const StepVector> contributions,
                    UpdateReceiver* receiver, const Limit& limit);
-  v1::StepHeader MakeHeader(absl::Span<const Contribution> contributions,
+  v1::StepHeader MakeHeader(absl::Span<const StepVector> contributions,
                             absl::Span<const StepLoss> losses) const;
   bool Send(const v1::StepHeader& header,
-            absl::Span<const Contribution> contributions, const Limit& limit);
+            absl::Span<const StepVector> contributions, const Limit& limit);
   absl::Status Receive(UpdateReceiver* receiver, const Limit& limit);
   bool WorthRetrying(const absl::Status& status) const;
   size_t VectorBytes() const;

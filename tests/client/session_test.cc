@@ -51,7 +51,7 @@ class SessionTest : public ::testing::Test {
   }
 
   absl::StatusOr<StepOutcome> Step(WorkerSession* worker) {
-    const Contribution vectors[] = {{0, first_.data()}, {2, second_.data()}};
+    const StepVector vectors[] = {{0, first_.data()}, {2, second_.data()}};
     const StepLoss losses[] = {{0, 0.5}, {2, 0.25}};
     return worker->Step(vectors, losses, update_.data(), step_);
   }
@@ -317,7 +317,7 @@ TEST_F(SessionTest, ARefusedJoinIsReportedAndAPassingOneRetried) {
 
 TEST_F(SessionTest, BadMemoryAndIndicesAreRefusedBeforeAnythingIsSent) {
   auto worker = Open();
-  const auto refused = [&](const Contribution& vector, void* update) {
+  const auto refused = [&](const StepVector& vector, void* update) {
     return worker->Step({vector}, {}, update, step_).status();
   };
   EXPECT_TRUE(absl::IsInvalidArgument(refused({0, first_.data()}, nullptr)));

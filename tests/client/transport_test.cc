@@ -49,14 +49,14 @@ TEST_P(TransportTest, EveryByteArrivesWhateverTheChunks) {
       vector.resize(way.parameters);
       for (float& element : vector) element = normal(random);
     }
-    const Contribution contributions[] = {
+    const StepVector contributions[] = {
         {1, vectors[1].data()}, {0, vectors[0].data()}, {2, vectors[2].data()}};
     const auto outcome = (*session)->Step(contributions, {}, update.data());
     ASSERT_TRUE(outcome.ok()) << outcome.status();
     EXPECT_EQ(outcome->attempts, 1);
     std::vector<float> expected(way.parameters);
     for (size_t i = 0; i < way.parameters; ++i) {
-      for (const Contribution& contribution : contributions) {
+      for (const StepVector& contribution : contributions) {
         expected[i] += static_cast<float>(contribution.index + 1) *
                        vectors[contribution.index][i];
       }

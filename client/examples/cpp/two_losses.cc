@@ -63,7 +63,7 @@ absl::Status Train(const char* server) {
   for (int step = 1; step <= kSteps; ++step) {
     const std::vector<float> g0 = first.Gradient(x);
     const std::vector<float> g1 = second.Gradient(x);
-    const concord::Contribution gradients[] = {{0, g0.data()}, {1, g1.data()}};
+    const concord::StepVector gradients[] = {{0, g0.data()}, {1, g1.data()}};
     auto outcome = (*worker)->Step(gradients, {}, update.data());
     if (!outcome.ok()) return outcome.status();
     for (size_t i = 0; i < kParameters; ++i) x[i] -= kRate * update[i];

@@ -140,7 +140,7 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<double>& sample_weights,
                const std::vector<int>& loss_indexes,
                const std::vector<double>& losses, double timeout) {
-  std::vector<Contribution> contributions;
+  std::vector<StepVector> contributions;
   for (size_t i = 0; i < indexes.size(); ++i) {
     contributions.push_back({indexes[i],
                              reinterpret_cast<const void*>(addresses.at(i)),

@@ -77,7 +77,7 @@ RemoteSession::RemoteSession(std::string name, std::unique_ptr<Client> client,
       worker_(std::move(worker)) {}
 
 absl::StatusOr<RemoteSession::Result> RemoteSession::Step(
-    absl::Span<const Contribution> contributions,
+    absl::Span<const StepVector> contributions,
     absl::Span<const StepLoss> losses, const StepOptions& options) {
   auto update = pool_->Take();
   if (!update.ok()) return update.status();

@@ -46,7 +46,7 @@ class RemoteSession {
     std::unique_ptr<ResultBuffer> update;
     StepOutcome outcome;
   };
-  absl::StatusOr<Result> Step(absl::Span<const Contribution> contributions,
+  absl::StatusOr<Result> Step(absl::Span<const StepVector> contributions,
                               absl::Span<const StepLoss> losses,
                               const StepOptions& options);
 

@@ -1,6 +1,6 @@
 // One Combine call with its retries: a stream of its own per try.
-#ifndef CONCORD_CLIENT_CPP_COMBINE_CALL_H_
-#define CONCORD_CLIENT_CPP_COMBINE_CALL_H_
+#ifndef CONCORD_CLIENT_CPP_REMOTE_COMBINE_H_
+#define CONCORD_CLIENT_CPP_REMOTE_COMBINE_H_
 
 #include <cstddef>
 #include <string>
@@ -14,12 +14,12 @@
 
 namespace concord {
 
-class CombineCall {
+class RemoteCombine {
  public:
   // All arguments must outlive the call.
-  CombineCall(const std::string& server, const ClientOptions& client,
-              const v1::CombineHeader& header,
-              absl::Span<const void* const> vectors, void* result)
+  RemoteCombine(const std::string& server, const ClientOptions& client,
+                const v1::CombineHeader& header,
+                absl::Span<const void* const> vectors, void* result)
       : server_(server),
         client_(client),
         header_(header),
@@ -45,4 +45,4 @@ class CombineCall {
 
 }  // namespace concord
 
-#endif  // CONCORD_CLIENT_CPP_COMBINE_CALL_H_
+#endif  // CONCORD_CLIENT_CPP_REMOTE_COMBINE_H_

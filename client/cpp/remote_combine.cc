@@ -1,4 +1,4 @@
-#include "client/cpp/combine_call.h"
+#include "client/cpp/remote_combine.h"
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/channel.h"
@@ -15,13 +15,13 @@ constexpr char kCombineMethod[] = "/concord.v1.Concord/Combine";
 
 }  // namespace
 
-size_t CombineCall::VectorBytes() const {
+size_t RemoteCombine::VectorBytes() const {
   return header_.num_parameters() *
          (header_.data_type() == v1::FLOAT64 ? 8 : 4);
 }
 
 // What the server could not see: bad pointers.
-absl::Status CombineCall::CheckMemory() const {
+absl::Status RemoteCombine::CheckMemory() const {
   if (vectors_.size() != header_.num_vectors()) {
     return InvalidField("INVALID_OPTION", "vectors",
                         absl::StrCat(vectors_.size(), " vectors"),
@@ -45,7 +45,7 @@ absl::Status CombineCall::CheckMemory() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<CombineOutcome> CombineCall::Run(const CallOptions& options) {
+absl::StatusOr<CombineOutcome> RemoteCombine::Run(const CallOptions& options) {
   absl::Status status = CheckMemory();
   if (!status.ok()) return status;
   const Limit limit(options.timeout, options.is_cancelled);
@@ -61,7 +61,7 @@ absl::StatusOr<CombineOutcome> CombineCall::Run(const CallOptions& options) {
   }
 }
 
-absl::Status CombineCall::Try(v1::CombineResult* found, const Limit& limit) {
+absl::Status RemoteCombine::Try(v1::CombineResult* found, const Limit& limit) {
   Connection connection(MakeChannel(server_, client_), kCombineMethod);
   if (!Send(&connection, limit)) return connection.Close(limit);
   absl::Status status = Receive(&connection, found, limit);
@@ -69,7 +69,7 @@ absl::Status CombineCall::Try(v1::CombineResult* found, const Limit& limit) {
   return status;
 }
 
-bool CombineCall::Send(Connection* connection, const Limit& limit) {
+bool RemoteCombine::Send(Connection* connection, const Limit& limit) {
   v1::CombineRequest message;
   *message.mutable_header() = header_;
   if (!connection->Write(wire::Encode(message), limit)) return false;
@@ -82,9 +82,9 @@ bool CombineCall::Send(Connection* connection, const Limit& limit) {
   return true;
 }
 
-absl::Status CombineCall::Receive(Connection* connection,
-                                  v1::CombineResult* found,
-                                  const Limit& limit) {
+absl::Status RemoteCombine::Receive(Connection* connection,
+                                    v1::CombineResult* found,
+                                    const Limit& limit) {
   VectorReceiver vector(static_cast<std::byte*>(result_), VectorBytes());
   grpc::ByteBuffer buffer;
   v1::CombineResponse response;
