@@ -1,0 +1,212 @@
+// concord-bench: what a step costs, beside the baselines (see --help).
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "operators/kernels/cpu_kernels.h"
+#include "tests/bench/baselines.h"
+#include "tests/bench/embedded_step.h"
+#include "tests/bench/measurement.h"
+#include "tests/bench/report.h"
+#include "tests/bench/streamed_step.h"
+
+namespace concord::bench {
+namespace {
+
+struct Flags {
+  std::string json;
+  std::string baselines;
+  std::vector<size_t> sizes = {10'000, 1'000'000, 10'000'000};
+  std::vector<int> losses = {2, 3};
+  int reps = 0;  // Timed steps of a turn; 0: by size.
+  int turns = 5;
+  int threads = 1;
+  size_t chunk_bytes = 0;
+  bool update_cosines = false;
+  std::vector<std::string> only = {"embedded", "streamed"};
+};
+
+// About a quarter of a second of steps, but not fewer than seven.
+int StepsOfATurn(const Flags& flags, size_t n) {
+  if (flags.reps > 0) return flags.reps;
+  return static_cast<int>(std::clamp<size_t>(25'000'000 / n, 7, 400));
+}
+
+absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
+                                    const Baselines* baselines, size_t n,
+                                    int m) {
+  absl::StatusOr<std::unique_ptr<EmbeddedStep>> step = EmbeddedStep::Create(
+      n, m, MakeCpuKernels(flags.threads), flags.update_cosines);
+  if (!step.ok()) return step.status();
+  const int steps = StepsOfATurn(flags, n);
+  std::vector<double> ours, floors, ratios;
+  for (int turn = 0; turn < flags.turns; ++turn) {
+    const absl::StatusOr<double> ms =
+        Turn(steps, [&] { return (*step)->Run(); });
+    if (!ms.ok()) return ms.status();
+    ours.push_back(*ms);
+    if (baselines == nullptr) continue;
+    const absl::StatusOr<double> floor =
+        baselines->FloorMs(n, m, flags.threads, steps);
+    if (!floor.ok()) return floor.status();
+    floors.push_back(*floor);
+    ratios.push_back(*ms / *floor);
+  }
+  Row row{"embedded", n, m, FigureOf(ours), (*step)->TakePhases(), {}, {}, {}};
+  if (baselines != nullptr) {
+    row.floor = FigureOf(floors);
+    row.ratio = Median(ratios);
+  }
+  return row;
+}
+
+absl::StatusOr<Row> MeasureStreamed(const Flags& flags,
+                                    const Baselines* baselines, size_t n,
+                                    int m) {
+  absl::StatusOr<std::unique_ptr<StreamedStep>> step =
+      StreamedStep::Create({n, m, flags.threads, flags.chunk_bytes});
+  if (!step.ok()) return step.status();
+  const int steps = StepsOfATurn(flags, n);
+  const std::optional<Target> target = TargetOf("streamed", n);
+  const bool add_floor =
+      target.has_value() && target->against == "echo + floor";
+  std::vector<double> ours, echoes, floors, ratios;
+  for (int turn = 0; turn < flags.turns; ++turn) {
+    const absl::StatusOr<double> ms =
+        Turn(steps, [&] { return (*step)->Run(); });
+    if (!ms.ok()) return ms.status();
+    ours.push_back(*ms);
+    if (baselines == nullptr) continue;
+    const absl::StatusOr<double> echo =
+        baselines->EchoMs(n * sizeof(float), steps);
+    if (!echo.ok()) return echo.status();
+    echoes.push_back(*echo);
+    double against = *echo;
+    if (add_floor) {
+      const absl::StatusOr<double> floor =
+          baselines->FloorMs(n, m, flags.threads, steps);
+      if (!floor.ok()) return floor.status();
+      floors.push_back(*floor);
+      against += *floor;
+    }
+    ratios.push_back(*ms / against);
+  }
+  Row row{"streamed", n, m, FigureOf(ours), {}, {}, {}, {}};
+  if (baselines != nullptr) {
+    row.echo = FigureOf(echoes);
+    if (add_floor) row.floor = FigureOf(floors);
+    row.ratio = Median(ratios);
+  }
+  return row;
+}
+
+absl::StatusOr<std::vector<Row>> MeasureAll(const Flags& flags,
+                                            const Baselines* baselines) {
+  const auto wanted = [&](const char* kind) {
+    return std::find(flags.only.begin(), flags.only.end(), kind) !=
+           flags.only.end();
+  };
+  std::vector<Row> rows;
+  for (const bool embedded : {true, false}) {
+    if (!wanted(embedded ? "embedded" : "streamed")) continue;
+    for (const size_t n : flags.sizes) {
+      for (const int m : flags.losses) {
+        absl::StatusOr<Row> row = embedded
+                                      ? MeasureEmbedded(flags, baselines, n, m)
+                                      : MeasureStreamed(flags, baselines, n, m);
+        if (!row.ok()) return row.status();
+        rows.push_back(*std::move(row));
+        std::fprintf(stderr, "measured %s n=%zu m=%d\n",
+                     rows.back().kind.c_str(), n, m);
+      }
+    }
+  }
+  return rows;
+}
+
+int Run(const Flags& flags) {
+  const auto fail = [](const absl::Status& status) {
+    std::fprintf(stderr, "concord-bench: %s\n", status.ToString().c_str());
+    return 1;
+  };
+  TuneAllocator();
+  std::unique_ptr<Baselines> baselines;
+  if (!flags.baselines.empty()) {
+    const std::filesystem::path self =
+        std::filesystem::read_symlink("/proc/self/exe");
+    absl::StatusOr<std::unique_ptr<Baselines>> built = Baselines::Build(
+        flags.baselines, self.parent_path().parent_path() / "baselines");
+    if (!built.ok()) return fail(built.status());
+    baselines = *std::move(built);
+  }
+  const absl::StatusOr<std::vector<Row>> rows =
+      MeasureAll(flags, baselines.get());
+  if (!rows.ok()) return fail(rows.status());
+  const Setting setting{flags.threads, CpuInstructionSet(), flags.turns,
+                        baselines != nullptr};
+  std::fputs(Table(setting, *rows).c_str(), stdout);
+  if (baselines == nullptr) {
+    std::puts(
+        "No baselines: give their folder with --baselines or "
+        "CONCORD_BASELINES for the columns of comparison.");
+  }
+  if (!flags.json.empty()) {
+    std::ofstream file(flags.json);
+    file << Json(setting, *rows).dump(2) << "\n";
+    file.close();
+    if (!file) return fail(absl::InternalError("cannot write " + flags.json));
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace concord::bench
+
+int main(int argc, char** argv) {
+  concord::bench::Flags flags;
+  CLI::App app(
+      "Measures one M-ConFIG step of one updated loss: embedded (the engine in "
+      "this process) against fused_floor, and streamed (C++ client and server "
+      "over loopback TCP, in this process) against raw_echo, in turns.");
+  app.add_option("--json", flags.json, "Write the figures to this file");
+  app.add_option("--baselines", flags.baselines,
+                 "Folder with fused_floor.cc and raw_echo.cc; compiled once "
+                 "into the build folder")
+      ->envname("CONCORD_BASELINES");
+  app.add_option("--n", flags.sizes, "Numbers of parameters")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  app.add_option("--m", flags.losses, "Numbers of losses, 2 or 3")
+      ->delimiter(',')
+      ->check(CLI::Range(2, 3));
+  app.add_option("--reps", flags.reps, "Timed steps of a turn (0: by size)")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--turns", flags.turns, "Turns of each side")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--threads", flags.threads, "Threads on either side")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--chunk-bytes", flags.chunk_bytes,
+                 "Of the client's chunks (0: its default)");
+  app.add_option("--only", flags.only, "embedded, streamed")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"embedded", "streamed"}));
+  app.add_flag("--update-cosines", flags.update_cosines,
+               "Embedded steps take the update's cosines too");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return concord::bench::Run(flags);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "concord-bench: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,72 @@
+#include "tests/bench/embedded_step.h"
+
+#include <random>
+#include <utility>
+
+#include "absl/types/span.h"
+#include "tests/bench/measurement.h"
+
+namespace concord::bench {
+
+std::vector<std::vector<float>> RandomGradients(int m, size_t n) {
+  std::mt19937 generator(17);
+  std::normal_distribution<float> normal;
+  std::vector<std::vector<float>> gradients(static_cast<size_t>(m));
+  for (std::vector<float>& gradient : gradients) {
+    gradient.resize(n);
+    for (float& value : gradient) value = normal(generator);
+  }
+  return gradients;
+}
+
+absl::StatusOr<std::unique_ptr<EmbeddedStep>> EmbeddedStep::Create(
+    size_t n, int m, std::shared_ptr<Kernels> kernels,
+    bool with_update_cosines) {
+  OperatorOptions options;
+  options.num_vectors = m;
+  options.num_parameters = n;
+  options.max_vectors_per_step = 1;
+  absl::StatusOr<std::unique_ptr<MomentumOperator>> made =
+      MomentumOperator::Create(options, std::move(kernels));
+  if (!made.ok()) return made.status();
+  std::unique_ptr<EmbeddedStep> step(
+      new EmbeddedStep(n, m, with_update_cosines, *std::move(made)));
+  for (int i = 0; i < m; ++i) {
+    const absl::Status status = step->Run();
+    if (!status.ok()) return status;
+  }
+  step->TakePhases();
+  return step;
+}
+
+EmbeddedStep::EmbeddedStep(size_t n, int m, bool with_update_cosines,
+                           std::unique_ptr<MomentumOperator> momentum_operator)
+    : with_update_cosines_(with_update_cosines),
+      operator_(std::move(momentum_operator)),
+      gradients_(RandomGradients(m, n)),
+      update_(n) {}
+
+absl::Status EmbeddedStep::Run() {
+  const int index = static_cast<int>(step_++ % gradients_.size());
+  const void* const gradient = gradients_[static_cast<size_t>(index)].data();
+  Stopwatch watch;
+  absl::Status status = operator_->Ingest(absl::MakeConstSpan(&index, 1),
+                                          absl::MakeConstSpan(&gradient, 1));
+  if (!status.ok()) return status;
+  ingest_.push_back(watch.Lap());
+  status = operator_->Solve({}, {});
+  if (!status.ok()) return status;
+  solve_.push_back(watch.Lap());
+  status =
+      operator_->Commit(update_.data(), with_update_cosines_, [](size_t) {});
+  if (!status.ok()) return status;
+  commit_.push_back(watch.Lap());
+  return absl::OkStatus();
+}
+
+EmbeddedStep::Phases EmbeddedStep::TakePhases() {
+  return {Median(std::exchange(ingest_, {})), Median(std::exchange(solve_, {})),
+          Median(std::exchange(commit_, {}))};
+}
+
+}  // namespace concord::bench

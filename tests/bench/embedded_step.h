@@ -1,0 +1,50 @@
+// A step of the engine in the caller's process, on the caller's own vectors:
+// Ingest, Solve and Commit of M-ConFIG with one updated loss.
+#ifndef CONCORD_TESTS_BENCH_EMBEDDED_STEP_H_
+#define CONCORD_TESTS_BENCH_EMBEDDED_STEP_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "operators/kernels/kernels.h"
+#include "operators/momentum/momentum_operator.h"
+
+namespace concord::bench {
+
+// Normally distributed gradients of `m` losses: the same for the same `m`, `n`.
+std::vector<std::vector<float>> RandomGradients(int m, size_t n);
+
+class EmbeddedStep {
+ public:
+  // All losses are seen once before it returns: every step is a live one.
+  static absl::StatusOr<std::unique_ptr<EmbeddedStep>> Create(
+      size_t n, int m, std::shared_ptr<Kernels> kernels,
+      bool with_update_cosines);
+
+  // Updates the next loss in turn.
+  absl::Status Run();
+
+  // Medians over the steps since the last call: where the time went.
+  struct Phases {
+    double ingest_ms = 0, solve_ms = 0, commit_ms = 0;
+  };
+  Phases TakePhases();
+
+ private:
+  EmbeddedStep(size_t n, int m, bool with_update_cosines,
+               std::unique_ptr<MomentumOperator> momentum_operator);
+
+  const bool with_update_cosines_;
+  const std::unique_ptr<MomentumOperator> operator_;
+  const std::vector<std::vector<float>> gradients_;
+  std::vector<float> update_;
+  size_t step_ = 0;
+  std::vector<double> ingest_, solve_, commit_;
+};
+
+}  // namespace concord::bench
+
+#endif  // CONCORD_TESTS_BENCH_EMBEDDED_STEP_H_

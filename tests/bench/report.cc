@@ -1,0 +1,108 @@
+#include "tests/bench/report.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace concord::bench {
+namespace {
+
+std::string Cell(const std::optional<Figure>& figure) {
+  if (!figure.has_value()) return "-";
+  return absl::StrFormat("%.4g [%.4g, %.4g]", figure->median, figure->low,
+                         figure->high);
+}
+
+std::string TargetCell(const std::optional<Target>& target) {
+  if (!target.has_value()) return "-";
+  if (target->against == "ms")
+    return absl::StrFormat("<= %g ms", target->limit);
+  return absl::StrFormat("<= %g x %s", target->limit, target->against);
+}
+
+nlohmann::json FigureJson(const Figure& figure) {
+  return {
+      {"median", figure.median}, {"low", figure.low}, {"high", figure.high}};
+}
+
+}  // namespace
+
+std::optional<Target> TargetOf(const std::string& kind, size_t n) {
+  if (kind == "embedded") {
+    if (n == 10'000) return Target{"ms", 0.030};
+    if (n >= 1'000'000) return Target{"floor", 1.5};
+  } else {
+    if (n == 10'000) return Target{"echo", 1.3};
+    if (n == 1'000'000) return Target{"echo + floor", 1.2};
+    if (n == 10'000'000) return Target{"echo", 1.15};
+  }
+  return std::nullopt;
+}
+
+std::optional<bool> KeepsTarget(const Row& row) {
+  const std::optional<Target> target = TargetOf(row.kind, row.n);
+  if (!target.has_value()) return std::nullopt;
+  if (target->against == "ms") return row.step.median <= target->limit;
+  if (!row.ratio.has_value()) return std::nullopt;
+  return *row.ratio <= target->limit;
+}
+
+std::string Table(const Setting& setting, const std::vector<Row>& rows) {
+  std::string table = absl::StrFormat(
+      "fp32, one updated loss per step, %d thread%s on either side, %s; "
+      "milliseconds: median [lowest, highest] of %d turns\n",
+      setting.threads, setting.threads == 1 ? "" : "s", setting.instruction_set,
+      setting.turns);
+  constexpr char kLine[] = "%-9s %9s %2s  %-24s %-24s %-24s %7s  %-20s %s\n";
+  absl::StrAppend(&table,
+                  absl::StrFormat(kLine, "", "n", "m", "concord", "fused_floor",
+                                  "raw_echo", "ratio", "target", ""));
+  for (const Row& row : rows) {
+    const std::optional<bool> keeps = KeepsTarget(row);
+    absl::StrAppend(
+        &table,
+        absl::StrFormat(
+            kLine, row.kind, absl::StrCat(row.n), absl::StrCat(row.m),
+            Cell(row.step), Cell(row.floor), Cell(row.echo),
+            row.ratio.has_value() ? absl::StrFormat("%.3f", *row.ratio) : "-",
+            TargetCell(TargetOf(row.kind, row.n)),
+            keeps.has_value() ? (*keeps ? "kept" : "MISSED") : ""));
+    if (row.phases.has_value()) {
+      absl::StrAppend(
+          &table, absl::StrFormat("%-9s ingest %.4g, solve %.4g, commit %.4g\n",
+                                  "", row.phases->ingest_ms,
+                                  row.phases->solve_ms, row.phases->commit_ms));
+    }
+  }
+  return table;
+}
+
+nlohmann::json Json(const Setting& setting, const std::vector<Row>& rows) {
+  nlohmann::json out = {{"unit", "ms"},
+                        {"data_type", "float32"},
+                        {"threads", setting.threads},
+                        {"instruction_set", setting.instruction_set},
+                        {"turns", setting.turns},
+                        {"rows", nlohmann::json::array()}};
+  for (const Row& row : rows) {
+    nlohmann::json line = {{"kind", row.kind},
+                           {"n", row.n},
+                           {"m", row.m},
+                           {"concord", FigureJson(row.step)}};
+    if (row.phases.has_value()) {
+      line["phases"] = {{"ingest", row.phases->ingest_ms},
+                        {"solve", row.phases->solve_ms},
+                        {"commit", row.phases->commit_ms}};
+    }
+    if (row.floor.has_value()) line["fused_floor"] = FigureJson(*row.floor);
+    if (row.echo.has_value()) line["raw_echo"] = FigureJson(*row.echo);
+    if (row.ratio.has_value()) line["ratio"] = *row.ratio;
+    if (const auto target = TargetOf(row.kind, row.n)) {
+      line["target"] = {{"against", target->against}, {"limit", target->limit}};
+    }
+    if (const auto keeps = KeepsTarget(row)) line["kept"] = *keeps;
+    out["rows"].push_back(std::move(line));
+  }
+  return out;
+}
+
+}  // namespace concord::bench

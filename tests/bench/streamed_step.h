@@ -1,0 +1,40 @@
+// A step over loopback TCP through the C++ client, server and client in one
+// process (as baselines/raw_echo.cc has them): one worker, one updated loss.
+#ifndef CONCORD_TESTS_BENCH_STREAMED_STEP_H_
+#define CONCORD_TESTS_BENCH_STREAMED_STEP_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace concord::bench {
+
+struct StreamedOptions {
+  size_t n = 0;
+  int m = 3;
+  int threads = 1;         // Of the server's engine.
+  size_t chunk_bytes = 0;  // 0: the client's default.
+};
+
+class StreamedStep {
+ public:
+  // Starts a server on a free port, makes a session and joins it; all losses
+  // are seen once before it returns.
+  static absl::StatusOr<std::unique_ptr<StreamedStep>> Create(
+      const StreamedOptions& options);
+  virtual ~StreamedStep() = default;
+
+  // Brings the next loss in turn, returns when the update has arrived whole.
+  virtual absl::Status Run() = 0;
+};
+
+// The allocator as the server's own program sets it (and raw_echo.cc): blocks
+// of a message's size are kept, not given back to the kernel. Before any
+// thread.
+void TuneAllocator();
+
+}  // namespace concord::bench
+
+#endif  // CONCORD_TESTS_BENCH_STREAMED_STEP_H_
