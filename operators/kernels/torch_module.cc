@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "operators/errors.h"
@@ -60,10 +61,23 @@ absl::StatusOr<std::string> FindModule() {
                    absl::StrJoin(candidates, ", ")));
 }
 
+// LibTorch takes a second and some hundred MiB to find out that there is no
+// GPU; whether the driver's own library is there tells at once.
+absl::Status CheckDriver(const std::string& device) {
+  if (!absl::StartsWith(device, "cuda")) return absl::OkStatus();
+  if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != nullptr) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(absl::StrCat(
+      "device ", device, ": this machine has no NVIDIA driver: ", dlerror()));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Kernels>> LoadTorchKernels(
     const std::string& device, const std::string& module_path) {
+  const absl::Status driver = CheckDriver(device);
+  if (!driver.ok()) return driver;
   std::string path = module_path;
   if (path.empty()) {
     absl::StatusOr<std::string> found = FindModule();

@@ -149,7 +149,11 @@ def measure(
         if peer in figures and ours in figures
     }
     row["targets"] = [
-        {"factor": f"{peer}/tcp", "at_least": by_n[n], "kept": row["factors"][f"{peer}/tcp"] >= by_n[n]}
+        {
+            "factor": f"{peer}/tcp",
+            "at_least": by_n[n],
+            "kept": row["factors"][f"{peer}/tcp"] >= by_n[n],
+        }
         for peer, by_n in TARGETS.items()
         if n in by_n and f"{peer}/tcp" in row["factors"]
     ]

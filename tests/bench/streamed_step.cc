@@ -60,7 +60,7 @@ class TcpStep : public StreamedStep {
   absl::Status Run() override {
     const size_t index = step_++ % gradients_.size();
     const StepVector contribution{static_cast<int>(index),
-                                    gradients_[index].data()};
+                                  gradients_[index].data()};
     return worker_
         ->Step(absl::MakeConstSpan(&contribution, 1), {}, update_.data())
         .status();
