@@ -55,11 +55,10 @@ Vectors Gradients(size_t n, uint64_t step, std::vector<uint32_t> indexes) {
 absl::StatusOr<std::unique_ptr<Worker>> Worker::Join(SessionRegistry* registry,
                                                      const v1::Join& join) {
   auto worker = std::make_unique<Worker>();
-  worker->cancelled_ = std::make_shared<std::atomic<bool>>(false);
-  absl::StatusOr<std::unique_ptr<RankStream>> stream = registry->Join(
-      join, [cancelled = worker->cancelled_](const absl::Status&) {
-        cancelled->store(true);
-      });
+  worker->cancelled_ = std::make_shared<absl::Notification>();
+  absl::StatusOr<std::unique_ptr<RankStream>> stream =
+      registry->Join(join, [cancelled = worker->cancelled_](
+                               const absl::Status&) { cancelled->Notify(); });
   if (!stream.ok()) return stream.status();
   worker->stream_ = *std::move(stream);
   return worker;

@@ -75,10 +75,11 @@ class Worker {
   static absl::StatusOr<Answer> Collect(const StepReply& reply);
 
   RankStream& stream() { return *stream_; }
-  bool cancelled() const { return cancelled_->load(); }
+  bool cancelled() const { return cancelled_->HasBeenNotified(); }
+  void WaitUntilCancelled() const { cancelled_->WaitForNotification(); }
 
  private:
-  std::shared_ptr<std::atomic<bool>> cancelled_;
+  std::shared_ptr<absl::Notification> cancelled_;
   std::unique_ptr<RankStream> stream_;
 };
 
