@@ -54,6 +54,7 @@ class Server:
         self.process.terminate()
         code = self.process.wait(timeout=20)
         self._reader.join()
+        self.process.stdout.close()
         return code
 
 
@@ -61,7 +62,7 @@ class Server:
 def server(tmp_path_factory):
     running = Server(tmp_path_factory.mktemp("server"))
     yield running
-    running.stop()
+    assert running.stop() == 0
 
 
 @pytest.fixture(autouse=True)

@@ -63,12 +63,10 @@ def test_the_oracle_of_these_tests_is_the_definition(float64_default):
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 5])
-@pytest.mark.parametrize("server", [False, True])
-def test_config_operator_equals_conflictfree(m, server, request, float64_default):
-    address = request.getfixturevalue("server").tcp if server else ""
+def test_config_operator_equals_conflictfree(m, where, float64_default):
     grads = torch.randn(m, 300, generator=torch.Generator().manual_seed(m))
     expected = peer_grad.ConFIGOperator().calculate_gradient(grads)
-    ours = grad.ConFIGOperator(server=address)
+    ours = grad.ConFIGOperator(**where)
     torch.testing.assert_close(ours.calculate_gradient(grads), expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(
         ours.calculate_gradient(list(grads)), expected, rtol=1e-12, atol=1e-12
