@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "grpc/grpc.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -16,6 +17,16 @@ namespace {
 int Milliseconds(absl::Duration duration) {
   return static_cast<int>(
       std::clamp<int64_t>(absl::ToInt64Milliseconds(duration), 1, INT_MAX));
+}
+
+// When its last object goes, gRPC shuts itself down and waits up to ten seconds
+// for a poller that a large write has left behind; the next object starts all
+// over. Kept for the rest of the process, it does neither.
+void KeepLibrary() {
+  [[maybe_unused]] static const bool kept = [] {
+    grpc_init();
+    return true;
+  }();
 }
 
 bool IsHostAndPort(absl::string_view server) {
@@ -39,6 +50,7 @@ absl::Status ValidateServer(absl::string_view server) {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server,
                                            const ClientOptions& options) {
+  KeepLibrary();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
