@@ -62,6 +62,8 @@ def parse_indexes(indexes: Any, num_vectors: int) -> list[int]:
         if indexes.ndim > 1:
             raise invalid("INDEX_OUT_OF_RANGE", "indexes.shape", indexes.shape, "0-d or 1-d")
         values = indexes.reshape(-1).tolist()
+    elif type(indexes) is int and 0 <= indexes < num_vectors:
+        return [indexes]
     elif isinstance(indexes, (list, tuple, range)):
         values = [_index(value) for value in indexes]
     else:
@@ -117,6 +119,18 @@ def _strided(value: Any, field: str) -> torch.Tensor:
 
 def parse_gradients(grads: Any, count: Optional[int]) -> Rows:
     """`count` rows; None: as many as there are."""
+    if (
+        type(grads) is torch.Tensor
+        and count == 1
+        and grads.dim() == 1
+        and grads.numel() > 0
+        and grads.layout is torch.strided
+        and grads.device.type in ("cpu", "cuda")
+        and SESSION_DTYPES.get(grads.dtype) is grads.dtype
+        and grads.is_contiguous()
+        and not grads.is_neg()
+    ):
+        return Rows([grads], grads.dtype, grads.device, grads.numel())
     if isinstance(grads, (torch.Tensor, np.ndarray)):
         stack = _strided(grads, "grads")
         if stack.dim() == 1:

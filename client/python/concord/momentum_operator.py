@@ -297,10 +297,10 @@ class PseudoMomentumOperator(MomentumOperator):
 
         if self._backend is None:
             self._backend = RemoteBackend(self, self._settings(), self._remote)
-        result = self._backend.step(indexes, rows, losses)
+        update, found = self._backend.step(indexes, rows, losses)
         if self.loss_recorder is not None:
-            self.loss_recorder.current_losses = list(result.losses)
-        return result.update
+            self.loss_recorder.current_losses = found.losses
+        return update
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_step_one": None, "_dtype": None}

@@ -17,7 +17,7 @@ class StepResult:
     momenta, without it the gradients of this step (see `indexes`).
     """
 
-    # None for an embedded operator's `last_step`, which does not keep it.
+    # None for an operator's `last_step`, which does not keep it.
     update: Optional[torch.Tensor]
     step: int  # The first step is 1.
     warming_up: bool  # Not every loss has been seen: the update is zero.

@@ -167,11 +167,9 @@ class Session:
         """
         indexes, rows = self._gradients(grads)
         loss_indexes, values = self._losses(losses, indexes)
-        return self.step_rows(
-            indexes, rows, loss_indexes, values, deadline, [
-                float((sample_weights or {}).get(index, 1.0)) for index in indexes
-            ]
-        )  # fmt: skip
+        weights = [float((sample_weights or {}).get(index, 1.0)) for index in indexes]
+        update, found = self.step_rows(indexes, rows, loss_indexes, values, deadline, weights)
+        return step_result(found.as_dict(), update)
 
     def step_rows(
         self,
@@ -181,14 +179,14 @@ class Session:
         losses: list[float],
         deadline: Optional[float] = None,
         sample_weights: Optional[list[float]] = None,
-    ) -> StepResult:
-        """As `step`, with inputs that are checked already."""
+    ) -> tuple[torch.Tensor, _native.Found]:
+        """As `step`, with inputs that are checked already; nothing is looked at."""
         native = self._live(rows)
         dtype = _DTYPES[native.dtype]
         sent: list[torch.Tensor] = []
         if rows is not None:
             check_rows(rows, native.num_parameters, dtype)
-            sent = [row.to(_CPU) for row in rows.rows]
+            sent = rows.rows if rows.device == _CPU else [row.to(_CPU) for row in rows.rows]
         buffer, found = native.step(
             indexes,
             [row.data_ptr() for row in sent],
@@ -198,9 +196,9 @@ class Session:
             _DEADLINE if deadline is None else deadline,
         )
         update = torch.frombuffer(buffer, dtype=dtype)
-        if rows is not None:
+        if rows is not None and (rows.dtype is not dtype or rows.device != _CPU):
             update = update.to(device=rows.device, dtype=rows.dtype)
-        return step_result(found, update)
+        return update, found
 
     def _gradients(self, grads: Any) -> tuple[list[int], Optional[Rows]]:
         if grads is None:
@@ -316,15 +314,17 @@ class RemoteBackend:
             resume_step=remote["resume_step"],
             **settings,
         )
-        self._last: Optional[StepResult] = None
+        self._found: Optional[_native.Found] = None
         # Only a session that nobody else can know of is this operator's to delete.
         self._finalizer: Any = None
         self._own = remote["name"] is None
 
-    def step(self, indexes: list[int], rows: Rows, losses: Optional[list[float]]) -> StepResult:
+    def step(
+        self, indexes: list[int], rows: Rows, losses: Optional[list[float]]
+    ) -> tuple[torch.Tensor, _native.Found]:
         loss_indexes = indexes if losses is not None else []
         try:
-            self._last = self._session.step_rows(
+            update, self._found = self._session.step_rows(
                 indexes, rows, loss_indexes, losses or [], self._deadline
             )
         finally:
@@ -333,10 +333,10 @@ class RemoteBackend:
                 self._finalizer = weakref.finalize(
                     self, _delete_quietly, native, _process.generation
                 )
-        return self._last
+        return update, self._found
 
     def last_step(self) -> Optional[StepResult]:
-        return self._last
+        return None if self._found is None else step_result(self._found.as_dict(), None)
 
     def close(self) -> None:
         if self._finalizer is not None:
@@ -348,7 +348,7 @@ class RemoteBackend:
         if self._finalizer is not None:
             self._finalizer.detach()
         self._own = False
-        return {**self.__dict__, "_finalizer": None, "_last": None}
+        return {**self.__dict__, "_finalizer": None, "_found": None}
 
 
 def _delete_quietly(native: _native.RemoteSession, generation: int) -> None:

@@ -135,6 +135,12 @@ std::unique_ptr<RemoteSession> OpenSession(
   return ResultOrRaise(std::move(session));
 }
 
+// What a step found, as Python values only when somebody looks.
+struct Found {
+  StepOutcome outcome;
+  uint32_t num_vectors = 0;
+};
+
 nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<uintptr_t>& addresses,
                const std::vector<double>& sample_weights,
@@ -159,8 +165,9 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
     result = session.Step(contributions, values, options);
   }
   RemoteSession::Result step = ResultOrRaise(std::move(result));
-  return nb::make_tuple(nb::cast(std::move(step.update)),
-                        ToDict(step.outcome, session.joined().num_vectors()));
+  return nb::make_tuple(
+      nb::cast(std::move(step.update)),
+      nb::cast(Found{std::move(step.outcome), session.joined().num_vectors()}));
 }
 
 std::unique_ptr<ResultBuffer> Combine(const std::string& server,
@@ -221,6 +228,14 @@ nb::dict ServerInfo(const std::string& server, double timeout) {
 }  // namespace
 
 void BindSession(nb::module_& module) {
+  nb::class_<Found>(module, "Found")
+      .def("as_dict",
+           [](const Found& found) {
+             return ToDict(found.outcome, found.num_vectors);
+           })
+      .def_prop_ro("losses", [](const Found& found) {
+        return ToList(found.outcome.result.losses());
+      });
   nb::class_<RemoteSession>(module, "RemoteSession")
       .def(nb::new_(&OpenSession), nb::arg("host"), nb::kw_only(),
            nb::arg("server"), nb::arg("session_id"),
