@@ -109,7 +109,10 @@ class Contest:
         self._grid = grid
         self._on_change: Callable[[], None] = lambda: None
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["burgers.worker", "burgers.baselines"])
+        # torch.optim loads the last one at its first step, a second of CPU time.
+        self._context.set_forkserver_preload(
+            ["burgers.worker", "burgers.baselines", "torch._dynamo"]
+        )
         self.sides = {name: Side(name) for name in (CONCORD, ADAM, EMBEDDED)}
 
     def run(self, program: Path, log: Path, on_change: Callable[[], None]) -> None:
@@ -133,9 +136,10 @@ class Contest:
                         share = concord_side.iteration / self._recipe.iterations
                         budget.value = concord_side.cpu / share
                     self._pause(workers + adam)
+                budget.value = concord_side.cpu
+                budget_is_final.value = 1
+            # The server's own account, its end included.
             concord_side.cpu = sum(member.cpu for member in workers) + server.cpu
-            budget.value = concord_side.cpu
-            budget_is_final.value = 1
             while not adam_side.done:
                 self._watch(adam_side, adam, begin)
                 self._pause(adam)
@@ -200,7 +204,7 @@ class Contest:
                     member.finished, member.cpu = True, message.cpu
                     side.digests.append(message.digest)
                     if message.prediction is not None:
-                        side.prediction = message.prediction
+                        side.prediction = torch.from_numpy(message.prediction)
         if all(member.finished for member in members):
             side.cpu = sum(member.cpu for member in members) + server_cpu
             side.iteration = max(member.iteration.value for member in members)

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import Synchronized
 from typing import Optional
 
+import numpy as np
 import torch
 
 from burgers.network import Network
@@ -40,7 +41,7 @@ class Finished:
 
     cpu: float  # Seconds of user and system time, of its whole life.
     digest: str  # Of the parameters.
-    prediction: Optional[torch.Tensor] = None  # On the test grid.
+    prediction: Optional[np.ndarray] = None  # On the test grid.
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,6 @@ def error(network: Network, grid: TestGrid) -> float:
 
 def finish(seat: Seat, network: Network, with_prediction: bool = True) -> None:
     with torch.no_grad():
-        prediction = network(seat.grid.inputs) if with_prediction else None
+        prediction = network(seat.grid.inputs).numpy() if with_prediction else None
     digest = hashlib.sha256(network.flat.numpy().tobytes()).hexdigest()
     seat.messages.send(Finished(time.process_time(), digest, prediction))

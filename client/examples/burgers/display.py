@@ -52,7 +52,8 @@ class Display:
             self._last = time.monotonic()
             for side in self._sides:
                 if side.history and not side.done:
-                    self._console.print("  " + "  ".join(_cells(side)), highlight=False)
+                    line = "  " + "  ".join(_cells(side))
+                    self._console.print(line, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table(title=self._title)

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Optional
 
-import concord
+from concord.errors import ConcordError
+from concord.session import server_info
 
 _START = 20.0  # Seconds.
 _STOP = 20.0
@@ -37,13 +38,22 @@ class Server:
             )
 
     def __enter__(self) -> Server:
-        try:
-            concord.server_info(self.address, timeout=_START)
-        except BaseException:
-            self._stop()
-            print(self._log.read_text(errors="replace"))
-            raise
-        return self
+        deadline = time.monotonic() + _START
+        while True:
+            try:
+                server_info(self.address, timeout=1.0)
+                return self
+            except BaseException as error:
+                waiting = isinstance(error, ConcordError) and time.monotonic() < deadline
+                if waiting and not self._ended():
+                    continue
+                self._stop()
+                if not isinstance(error, ConcordError):
+                    raise
+                log = self._log.read_text(errors="replace")
+                raise RuntimeError(
+                    f"concord-server did not start (status {self.process.returncode}):\n{log}"
+                ) from error
 
     def __exit__(
         self,
@@ -55,20 +65,24 @@ class Server:
         if kind is None and status != 0:
             raise RuntimeError(f"concord-server ended with status {status}; see {self._log}")
 
+    def _ended(self) -> bool:
+        """Whether the process is gone; takes what it has used. Not Popen.poll:
+        the resource usage comes with the status."""
+        if self.process.returncode is None:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if pid != 0:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                self.cpu = usage.ru_utime + usage.ru_stime
+        return self.process.returncode is not None
+
     def _stop(self) -> int:
-        """Asks it to drain, then takes what it has used."""
-        process = self.process
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + _STOP
-            # Not Popen.wait: the resource usage comes with the status.
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            while pid == 0:
-                if time.monotonic() > deadline:
-                    process.kill()
-                time.sleep(0.01)
-                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            self.cpu = usage.ru_utime + usage.ru_stime
+        """Asks it to drain."""
+        if not self._ended():
+            self.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP
+        while not self._ended():
+            if time.monotonic() > deadline:
+                self.process.kill()
+            time.sleep(0.01)
         self._directory.cleanup()
-        return process.returncode
+        return self.process.returncode
