@@ -22,9 +22,10 @@ void EventLog::Write(absl::string_view event,
   line["time"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(),
                                   absl::UTCTimeZone());
   line["event"] = std::string(event);
-  for (const auto& [name, value] : fields) {
-    std::visit([&](const auto& plain) { line[std::string(name)] = plain; },
-               value);
+  for (const Field& field : fields) {
+    std::visit(
+        [&](const auto& value) { line[std::string(field.first)] = value; },
+        field.second);
   }
   // Text that is no UTF-8 is replaced, never an exception.
   const std::string text =
