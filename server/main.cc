@@ -1,4 +1,5 @@
 // concord-server: see --help, and README.md.
+#include <grpc/grpc.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,6 +28,11 @@ void TuneAllocator() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
 }
+
+// When its last object goes, gRPC shuts itself down and may wait ten seconds
+// for a poller that a large write has left behind. Kept for the rest of the
+// process, it does not.
+void KeepLibrary() { grpc_init(); }
 
 // SIGTERM and SIGINT, kept from all threads that are started later; to be made
 // before any thread.
@@ -67,6 +73,7 @@ absl::StatusOr<std::shared_ptr<Kernels>> MakeKernels(
 
 int Run(const ServerOptions& options) {
   StopSignals signals;
+  KeepLibrary();  // Starts threads: after the signals are kept from them.
   EventLog log;
   absl::StatusOr<std::shared_ptr<Kernels>> kernels = MakeKernels(options, &log);
   if (!kernels.ok()) {

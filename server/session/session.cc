@@ -24,9 +24,16 @@ absl::Status Draining() {
                    "the server is shutting down");
 }
 
-absl::Status Superseded(uint32_t rank) {
+// `incarnation` is whose stream took over: a client whose own late stream it
+// was may retry.
+absl::Status Superseded(uint32_t rank, uint64_t incarnation) {
   return MakeError(absl::StatusCode::kAborted,
-                   {"SUPERSEDED", "", "", "", {{"rank", absl::StrCat(rank)}}},
+                   {"SUPERSEDED",
+                    "",
+                    "",
+                    "",
+                    {{"rank", absl::StrCat(rank)},
+                     {"incarnation", absl::StrCat(incarnation)}}},
                    "a newer attempt of this rank took over");
 }
 
@@ -98,7 +105,7 @@ absl::Status Session::CheckJoin(const v1::Join& join) const {
   const RankSlot& slot = ranks_[join.rank()];
   if (join.incarnation() == slot.incarnation) return absl::OkStatus();
   if (absl::c_linear_search(slot.replaced, join.incarnation())) {
-    return Superseded(join.rank());
+    return Superseded(join.rank(), slot.incarnation);
   }
   const bool resumes =
       join.has_resume_step() && (join.resume_step() == committed_step_ ||
@@ -125,7 +132,7 @@ absl::StatusOr<std::unique_ptr<RankStream>> Session::Join(
   last_used_ = parts_.clock->Now();
   RankSlot& slot = ranks_[join.rank()];
   if (slot.stream != nullptr) {
-    EndStream(slot.stream.get(), Superseded(join.rank()));
+    EndStream(slot.stream.get(), Superseded(join.rank(), join.incarnation()));
   }
   if (slot.incarnation != join.incarnation()) {
     if (slot.incarnation != 0) {

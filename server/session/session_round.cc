@@ -169,7 +169,8 @@ absl::Status Session::CheckStep(uint32_t rank,
                       "header.attempt",
                       absl::StrCat(header.attempt()),
                       absl::StrCat(">= ", slot.attempt),
-                      {{"rank", absl::StrCat(rank)}}},
+                      {{"rank", absl::StrCat(rank)},
+                       {"incarnation", absl::StrCat(slot.incarnation)}}},
                      "a newer attempt of this rank took over");
   }
   return absl::OkStatus();
