@@ -116,7 +116,7 @@ class Contest:
         self.sides = {name: Side(name) for name in (CONCORD, ADAM, EMBEDDED)}
 
     def run(self, program: Path, log: Path, on_change: Callable[[], None]) -> None:
-        """The workers with their server and Adam side by side, then the in-process one.
+        """The workers with their server and Adam side by side; the in-process one follows.
 
         `on_change` is called about ten times a second, for a display.
         """
@@ -140,18 +140,16 @@ class Contest:
                 budget_is_final.value = 1
             # The server's own account, its end included.
             concord_side.cpu = sum(member.cpu for member in workers) + server.cpu
-            while not adam_side.done:
-                self._watch(adam_side, adam, begin)
-                self._pause(adam)
             if len(set(concord_side.digests)) != 1:
                 raise RuntimeError(f"the replicas differ: {concord_side.digests}")
-
-        with self._processes() as start:
+            # A core is free again, while Adam uses up its time.
+            embedded_side = self.sides[EMBEDDED]
             alone = [start(baselines.train_embedded)]
-            begin = time.monotonic()
-            while not self.sides[EMBEDDED].done:
-                self._watch(self.sides[EMBEDDED], alone, begin)
-                self._pause(alone)
+            embedded_begin = time.monotonic()
+            while not (adam_side.done and embedded_side.done):
+                self._watch(adam_side, adam, begin)
+                self._watch(embedded_side, alone, embedded_begin)
+                self._pause(adam + alone)
         self._on_change()
 
     @contextmanager
