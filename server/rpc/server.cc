@@ -13,6 +13,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "operators/errors.h"
+#include "server/rpc/free_memory.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/service.h"
 #include "server/rpc/stream_table.h"
@@ -144,9 +145,11 @@ void Server::Reap() {
       if (!stopping_) changed_.WaitWithTimeout(&mutex_, kReapPeriod);
       if (stopping_) return;
     }
-    for (const std::string& name : registry_->ReapIdle()) {
+    const std::vector<std::string> expired = registry_->ReapIdle();
+    for (const std::string& name : expired) {
       options_.log->Write("session_expired", {{"session", name}});
     }
+    if (!expired.empty()) ReturnFreeMemory();
   }
 }
 

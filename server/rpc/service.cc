@@ -11,6 +11,7 @@
 #include "grpcpp/support/method_handler.h"
 #include "operators/errors.h"
 #include "server/rpc/combine_stream.h"
+#include "server/rpc/free_memory.h"
 #include "server/rpc/solve.h"
 #include "server/rpc/status.h"
 #include "server/rpc/step_stream.h"
@@ -163,6 +164,7 @@ grpc::Status Service::DeleteSession(grpc::ServerContext*,
   const absl::Status status = registry_->Delete(*request);
   if (status.ok()) {
     log_->Write("session_deleted", {{"session", request->name()}});
+    ReturnFreeMemory();
   }
   return ToGrpc(status);
 }
