@@ -8,6 +8,10 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   target_compile_options(concord_compile INTERFACE -Wthread-safety)
 endif()
 if(CONCORD_SANITIZE)
+  # g++ warns of what the sanitizers' own code seems to leave uninitialised.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(concord_compile INTERFACE -Wno-maybe-uninitialized)
+  endif()
   # Debian's gRPC and Abseil are not instrumented; vptr checks need their RTTI.
   add_compile_options(-fsanitize=${CONCORD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all
                       -fno-sanitize=vptr)
