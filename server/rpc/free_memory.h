@@ -6,9 +6,9 @@
 
 namespace concord {
 
-// A session's vectors go back to the kernel with it; the buffers of its messages
-// are kept by the allocator for the next chunk, up to what was in flight at
-// once. Gives those back, too.
+// A session's vectors go back to the kernel with it; the buffers of its
+// messages are kept by the allocator for the next chunk, up to what was in
+// flight at once. Gives those back, too.
 inline void ReturnFreeMemory() { malloc_trim(0); }
 
 }  // namespace concord

@@ -26,13 +26,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 THREADS = 1
 os.environ["CONCORD_THREADS"] = str(THREADS)
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
-import torch  # noqa: E402
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSSES = 3
@@ -76,7 +76,7 @@ def running_server(program: Path) -> Iterator[str]:
         process.communicate(timeout=30)
 
 
-def load_gram_torch(folder: Optional[str]) -> Any:
+def load_gram_torch(folder: str | None) -> Any:
     if not folder:
         return None
     spec = importlib.util.spec_from_file_location("gram_torch", Path(folder) / "gram_torch.py")
@@ -86,7 +86,7 @@ def load_gram_torch(folder: Optional[str]) -> Any:
     return module
 
 
-def contenders(n: int, server: Optional[str], gram_torch: Any) -> dict[str, Step]:
+def contenders(n: int, server: str | None, gram_torch: Any) -> dict[str, Step]:
     """Fresh operators, by name."""
     from concord.momentum_operator import PseudoMomentumOperator
 
@@ -121,7 +121,7 @@ def turn(step: Step, gradients: torch.Tensor, reps: int) -> float:
 
 
 def measure(
-    n: int, turns: int, reps: int, server: Optional[str], gram_torch: Any
+    n: int, turns: int, reps: int, server: str | None, gram_torch: Any
 ) -> dict[str, Any]:
     torch.manual_seed(0)
     gradients = torch.randn(LOSSES, n)
