@@ -17,41 +17,51 @@ HWY_BEFORE_NAMESPACE();
 namespace concord {
 namespace HWY_NAMESPACE {
 
-// R: the number of rows where it is known to the compiler, 0 where not.
+// R: the number of rows where it is known to the compiler, 0 where not. For
+// fp32 the pass's coefficients make exact products (ExactFactor).
 template <class T, size_t R>
 class CommitTile {
  public:
   HWY_INLINE explicit CommitTile(const CommitPass& pass)
       : pass_(pass),
         rows_(R == 0 ? pass.rows.size() : R),
-        previous_(pass.update_second ? pass.previous_rows.size() : 0),
+        previous_(pass.previous_rows.size()),
         second_(static_cast<T*>(pass.second)),
         update_(static_cast<T*>(pass.update)) {
     for (size_t j = 0; j < R; ++j) {
-      known_rows_[j] = static_cast<const T*>(pass.rows[j]);
+      known_rows_[j] = {static_cast<const T*>(pass.rows[j]), pass.direction[j],
+                        pass.update_second ? pass.pseudo[j] : 0};
     }
   }
 
-  // kPartialSums elements from `e` on.
-  HWY_INLINE void Tile(size_t e) const {
+  // A tile, kPartialSums elements from `e` on, in two steps: sums and second
+  // momentum; then the rescaled update. A stretch takes the second step one
+  // tile behind the first, so that its division and square root run beside the
+  // next multiplications.
+  HWY_INLINE void Combine(size_t e) const {
     WideVec r[kRegisters];
-    if (second_ != nullptr && pass_.update_second) {
+    if (pass_.update_second) {
       WideVec pseudo[kRegisters];
       CombineBoth(e, r, pseudo);
       UpdateSecond(e, pseudo);
     } else {
-      Combine(e, r);
+      CombineDirection(e, r);
     }
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; u += P::kWide) {
+      hn::StoreU(P::Pack(r + u), Tag(), update_ + e + u * kLanes);
+    }
+  }
+
+  HWY_INLINE void Rescale(size_t e) const {
+    if (second_ == nullptr) return;
+    HWY_UNROLL(8)
+    for (size_t u = 0; u < kRegisters; u += P::kWide) {
       const size_t at = e + u * kLanes;
-      PackedVec direction = P::Pack(r + u);
-      if (second_ != nullptr) {
-        // Division and square root run beside the next multiplications.
-        direction = Rescaled(direction, hn::LoadU(Tag(), second_ + at),
-                             Set(pass_.correction), Set(pass_.epsilon));
-      }
-      hn::StoreU(direction, Tag(), update_ + at);
+      hn::StoreU(
+          Rescaled(hn::LoadU(Tag(), update_ + at),
+                   hn::LoadU(Tag(), second_ + at), correction_, epsilon_),
+          Tag(), update_ + at);
     }
   }
 
@@ -59,9 +69,9 @@ class CommitTile {
   HWY_INLINE void One(size_t e) const {
     double r = 0, pseudo = 0;
     for (size_t j = 0; j < rows_; ++j) {
-      const double x = Row(j)[e];
-      r = AddScaled(r, pass_.direction[j], x);
-      if (pass_.update_second) pseudo = AddScaled(pseudo, pass_.pseudo[j], x);
+      const double x = Row(j).row[e];
+      r += Row(j).direction * x;
+      pseudo += Row(j).pseudo * x;
     }
     if (second_ == nullptr) {
       update_[e] = static_cast<T>(r);
@@ -70,7 +80,7 @@ class CommitTile {
     if (pass_.update_second) {
       for (size_t p = 0; p < previous_; ++p) {
         const double x = Previous(p)[e];
-        pseudo = AddScaled(pseudo, pass_.previous[p], x);
+        pseudo += pass_.previous[p] * x;
       }
       second_[e] = NewSecondMomentum<T>(static_cast<T>(1 - pass_.beta_2),
                                         second_[e], static_cast<T>(pseudo));
@@ -88,9 +98,15 @@ class CommitTile {
   static HWY_INLINE PackedVec Set(double value) {
     return hn::Set(Tag(), static_cast<T>(value));
   }
-  HWY_INLINE const T* Row(size_t j) const {
+  struct KnownRow {
+    const T* row;
+    double direction;
+    double pseudo;
+  };
+  HWY_INLINE KnownRow Row(size_t j) const {
     if constexpr (R == 0) {
-      return static_cast<const T*>(pass_.rows[j]);
+      return {static_cast<const T*>(pass_.rows[j]), pass_.direction[j],
+              pass_.update_second ? pass_.pseudo[j] : 0};
     } else {
       return known_rows_[j];
     }
@@ -98,16 +114,16 @@ class CommitTile {
   HWY_INLINE const T* Previous(size_t p) const {
     return static_cast<const T*>(pass_.previous_rows[p]);
   }
-  HWY_INLINE void Combine(size_t e, WideVec* r) const {
+  HWY_INLINE void CombineDirection(size_t e, WideVec* r) const {
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; ++u) r[u] = hn::Zero(Wide());
     HWY_UNROLL(4)
     for (size_t j = 0; j < rows_; ++j) {
-      const T* row = Row(j) + e;
-      const WideVec c = hn::Set(Wide(), pass_.direction[j]);
+      const T* row = Row(j).row + e;
+      const WideVec c = hn::Set(Wide(), Row(j).direction);
       HWY_UNROLL(8)
       for (size_t u = 0; u < kRegisters; ++u) {
-        r[u] = AddScaled(r[u], c, LoadWide(row + u * kLanes));
+        r[u] = AddProduct<T>(r[u], c, LoadWide(row + u * kLanes));
       }
     }
   }
@@ -120,14 +136,14 @@ class CommitTile {
     }
     HWY_UNROLL(4)
     for (size_t j = 0; j < rows_; ++j) {
-      const T* row = Row(j) + e;
-      const WideVec c = hn::Set(Wide(), pass_.direction[j]);
-      const WideVec p = hn::Set(Wide(), pass_.pseudo[j]);
+      const T* row = Row(j).row + e;
+      const WideVec c = hn::Set(Wide(), Row(j).direction);
+      const WideVec p = hn::Set(Wide(), Row(j).pseudo);
       HWY_UNROLL(8)
       for (size_t u = 0; u < kRegisters; ++u) {
         const WideVec x = LoadWide(row + u * kLanes);
-        r[u] = AddScaled(r[u], c, x);
-        pseudo[u] = AddScaled(pseudo[u], p, x);
+        r[u] = AddProduct<T>(r[u], c, x);
+        pseudo[u] = AddProduct<T>(pseudo[u], p, x);
       }
     }
     for (size_t j = 0; j < previous_; ++j) {
@@ -135,17 +151,16 @@ class CommitTile {
       const WideVec p = hn::Set(Wide(), pass_.previous[j]);
       HWY_UNROLL(8)
       for (size_t u = 0; u < kRegisters; ++u) {
-        pseudo[u] = AddScaled(pseudo[u], p, LoadWide(row + u * kLanes));
+        pseudo[u] = AddProduct<T>(pseudo[u], p, LoadWide(row + u * kLanes));
       }
     }
   }
 
   HWY_INLINE void UpdateSecond(size_t e, const WideVec* pseudo) const {
-    const PackedVec complement = Set(1 - pass_.beta_2);
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; u += P::kWide) {
       T* s = second_ + e + u * kLanes;
-      hn::StoreU(NewSecondMomentum(complement, hn::LoadU(Tag(), s),
+      hn::StoreU(NewSecondMomentum(complement_, hn::LoadU(Tag(), s),
                                    P::Pack(pseudo + u)),
                  Tag(), s);
     }
@@ -156,7 +171,10 @@ class CommitTile {
   const size_t previous_;
   T* const second_;
   T* const update_;
-  const T* known_rows_[R == 0 ? 1 : R] = {};
+  KnownRow known_rows_[R == 0 ? 1 : R] = {};
+  const PackedVec complement_ = Set(1 - pass_.beta_2);
+  const PackedVec correction_ = Set(pass_.correction);
+  const PackedVec epsilon_ = Set(pass_.epsilon);
 };
 
 template <class T, size_t R>
@@ -164,7 +182,11 @@ HWY_INLINE void CommitStretch(const CommitPass& pass, size_t begin,
                               size_t count) {
   const CommitTile<T, R> tile(pass);
   const size_t whole = count / kPartialSums * kPartialSums;
-  for (size_t e = 0; e < whole; e += kPartialSums) tile.Tile(begin + e);
+  for (size_t e = 0; e < whole; e += kPartialSums) {
+    tile.Combine(begin + e);
+    if (e > 0) tile.Rescale(begin + e - kPartialSums);
+  }
+  if (whole > 0) tile.Rescale(begin + whole - kPartialSums);
   for (size_t e = whole; e < count; ++e) tile.One(begin + e);
 }
 

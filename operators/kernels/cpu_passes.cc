@@ -5,8 +5,12 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 
+#include "absl/base/casts.h"
 #include "absl/container/fixed_array.h"
+#include "absl/container/inlined_vector.h"
 #include "operators/kernels/cpu_commit-inl.h"
 #include "operators/kernels/cpu_dots-inl.h"
 #include "operators/kernels/cpu_passes.h"
@@ -122,7 +126,26 @@ namespace {
 // for an instruction set: a library's inline function compiled there could be
 // the copy that the linker keeps for everybody.
 using Sums = absl::FixedArray<double, 9 * kPartialSums>;
+
+using Coefficients = absl::InlinedVector<double, 8>;
+
+Coefficients ExactFactors(absl::Span<const double> coefficients) {
+  Coefficients exact(coefficients.begin(), coefficients.end());
+  for (double& coefficient : exact) coefficient = ExactFactor(coefficient);
+  return exact;
+}
 }  // namespace
+
+double ExactFactor(double coefficient) {
+  // Below, products would leave fp64's range at its lower end.
+  if (std::abs(coefficient) < 1e-200) return 0;
+  constexpr int kDropped = 53 - 29;
+  uint64_t bits = absl::bit_cast<uint64_t>(coefficient);
+  bits += uint64_t{1} << (kDropped - 1);  // To nearest; carries as it should.
+  bits &= ~uint64_t{0} << kDropped;
+  const double rounded = absl::bit_cast<double>(bits);
+  return std::isfinite(rounded) ? rounded : coefficient;
+}
 
 void CpuIngest(const IngestPass& pass) {
   Sums sums((pass.rows.size() + 1) * kPartialSums);
@@ -131,7 +154,18 @@ void CpuIngest(const IngestPass& pass) {
 
 void CpuCommit(const CommitPass& pass) {
   Sums sums((pass.rows.size() + 1) * kPartialSums);
-  HWY_DYNAMIC_DISPATCH(Commit)(pass, sums.data());
+  if (pass.dtype == Dtype::kFloat64) {
+    HWY_DYNAMIC_DISPATCH(Commit)(pass, sums.data());
+    return;
+  }
+  const Coefficients direction = ExactFactors(pass.direction);
+  const Coefficients pseudo = ExactFactors(pass.pseudo);
+  const Coefficients previous = ExactFactors(pass.previous);
+  CommitPass exact = pass;
+  exact.direction = direction;
+  exact.pseudo = pseudo;
+  exact.previous = previous;
+  HWY_DYNAMIC_DISPATCH(Commit)(exact, sums.data());
 }
 
 const char* CpuPassesTarget() { return HWY_DYNAMIC_DISPATCH(Target)(); }

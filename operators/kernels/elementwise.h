@@ -18,12 +18,6 @@ CONCORD_ELEMENTWISE_FUNCTION V NewMomentum(V beta_1, V one_minus_beta_1, V old,
   return beta_1 * old + one_minus_beta_1 * gradient;
 }
 
-// One term of a linear combination of rows.
-template <class V>
-CONCORD_ELEMENTWISE_FUNCTION V AddScaled(V sum, V coefficient, V row) {
-  return sum + coefficient * row;
-}
-
 // s <- s + (1 - beta_2) (pseudo^2 - s): with beta_2 itself rounded to fp32 the
 // second momentum would settle 5e-5 off.
 template <class V>

@@ -94,6 +94,11 @@ class CpuKernelsTest : public ::testing::Test {};
 using Types = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(CpuKernelsTest, Types);
 
+// fp32 rows are combined with ExactFactors.
+template <class T>
+constexpr double kCoefficientError =
+    std::is_same_v<T, float> ? 0x1p-29 : 0;
+
 // Lengths around the edges of tiles, stretches and blocks.
 const size_t kLengths[] = {1, 15, 16, 17, 511, 513, 4096, 4099, 100003};
 
@@ -118,9 +123,14 @@ TYPED_TEST(CpuKernelsTest, PassesAgreeWithPlainLoops) {
           input.second[e] + (1 - 0.999) * (pseudo * pseudo - input.second[e]);
       // Terms of the sums are of order ten at most.
       ASSERT_NEAR(out.second[e], second, 20 * epsilon);
-      const double update =
-          double(static_cast<T>(r)) / (std::sqrt(out.second[e] * 1.5) + 1e-8);
-      ASSERT_NEAR(out.update[e], update, 4 * epsilon * std::abs(update));
+      const double scale = std::sqrt(out.second[e] * 1.5) + 1e-8;
+      const double update = double(static_cast<T>(r)) / scale;
+      const double terms =
+          0.3 * std::abs(now) + 0.2 * std::abs(input.rows[1][e]) +
+          1.1 * std::abs(input.rows[2][e]) + 0.7 * std::abs(input.rows[3][e]);
+      ASSERT_NEAR(out.update[e], update,
+                  4 * epsilon * std::abs(update) +
+                      kCoefficientError<T> * terms / scale);
     }
     for (int row = 0; row < 5; ++row) {
       double dot = 0, update_dot = 0, size = 0, update_size = 0;
@@ -197,6 +207,23 @@ TYPED_TEST(CpuKernelsTest, IngestInPlaceGivesTheSameBits) {
   ASSERT_TRUE(kernels->Ingest(pass).ok());
   EXPECT_TRUE(SameBits(apart, in_place));
   EXPECT_THAT(dots_in_place, ::testing::ElementsAreArray(dots));
+}
+
+TEST(CpuKernels, AnExactFactorIsCloseAndItsProductsAreExact) {
+  std::mt19937 engine(7);
+  std::uniform_real_distribution<double> exponent(-60, 60);
+  const std::vector<float> rows = RandomVector<float>(2000, &engine);
+  for (const float row : rows) {
+    const double coefficient = (row < 0 ? -1 : 1) * std::exp2(exponent(engine));
+    const double factor = ExactFactor(coefficient);
+    ASSERT_NEAR(factor, coefficient, 0x1p-29 * std::abs(coefficient));
+    ASSERT_EQ(std::fma(factor, row, -(factor * row)), 0);
+  }
+  EXPECT_EQ(ExactFactor(0.75), 0.75);
+  EXPECT_EQ(ExactFactor(1 - 0x1p-53), 1);  // The rounding carries.
+  EXPECT_EQ(ExactFactor(1e-300), 0);
+  const double largest = std::numeric_limits<double>::max();
+  EXPECT_EQ(ExactFactor(largest), largest);
 }
 
 TEST(CpuKernels, DenormalsAreFlushedInEveryPath) {
