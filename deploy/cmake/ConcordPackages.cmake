@@ -3,6 +3,8 @@
 # graph again and again (most of a minute on Debian 13): a find file of our own
 # answers at once.
 set(re2_DIR ${CMAKE_SOURCE_DIR}/deploy/cmake/re2)
+include(CheckCXXSourceCompiles)
+
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(absl REQUIRED)
@@ -18,6 +20,19 @@ find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 add_library(concord_xxhash INTERFACE)
 target_include_directories(concord_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
 target_link_libraries(concord_xxhash INTERFACE ${XXHASH_LIBRARY})
+# The library's choice of an instruction set at run time, where it was built
+# with it (x86): 2.5 times as fast as the plain functions.
+set(CMAKE_REQUIRED_INCLUDES ${XXHASH_INCLUDE_DIR})
+set(CMAKE_REQUIRED_LIBRARIES ${XXHASH_LIBRARY})
+check_cxx_source_compiles("
+  #include <xxh_x86dispatch.h>
+  int main() { return static_cast<int>(XXH3_64bits(\"\", 0)); }"
+  CONCORD_XXHASH_DISPATCH)
+unset(CMAKE_REQUIRED_INCLUDES)
+unset(CMAKE_REQUIRED_LIBRARIES)
+if(CONCORD_XXHASH_DISPATCH)
+  target_compile_definitions(concord_xxhash INTERFACE CONCORD_XXHASH_DISPATCH)
+endif()
 
 # Python: the repository's own environment where there is one.
 if(NOT Python_EXECUTABLE AND EXISTS ${CMAKE_SOURCE_DIR}/.venv/bin/python)

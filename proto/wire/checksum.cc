@@ -1,6 +1,10 @@
 #include "proto/wire/checksum.h"
 
+#ifdef CONCORD_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 namespace concord::wire {
 
