@@ -1,10 +1,8 @@
 // concord-server: see --help, and README.md.
 #include <grpc/grpc.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 
-#include <climits>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -15,21 +13,13 @@
 #include "operators/kernels/cpu_kernels.h"
 #include "operators/kernels/torch_module.h"
 #include "server/rpc/event_log.h"
+#include "server/rpc/process.h"
 #include "server/rpc/server.h"
 #include "server/rpc/version.h"
 #include "server/server_options.h"
 
 namespace concord {
 namespace {
-
-// Message buffers of some MiB come and go with every chunk: kept by the
-// allocator instead of being mapped anew, streams are three times as fast. Few
-// arenas, because each keeps its own.
-void TuneAllocator() {
-  mallopt(M_ARENA_MAX, 2);
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
-}
 
 // When its last object goes, gRPC shuts itself down and may wait ten seconds
 // for a poller that a large write has left behind. Kept for the rest of the
@@ -115,7 +105,7 @@ int Run(const ServerOptions& options) {
 }  // namespace concord
 
 int main(int argc, char** argv) {
-  concord::TuneAllocator();
+  concord::TuneProcess();
   const auto options = concord::ParseServerOptions(argc, argv);
   if (const int* exit_code = std::get_if<int>(&options)) return *exit_code;
   return concord::Run(std::get<concord::ServerOptions>(options));

@@ -1,16 +1,17 @@
-// Memory that the allocator keeps after a session has gone.
-#ifndef CONCORD_SERVER_RPC_FREE_MEMORY_H_
-#define CONCORD_SERVER_RPC_FREE_MEMORY_H_
-
-#include <malloc.h>
+// Settings of a process that serves: of its allocator and its locks.
+#ifndef CONCORD_SERVER_RPC_PROCESS_H_
+#define CONCORD_SERVER_RPC_PROCESS_H_
 
 namespace concord {
+
+// To be called at the begin of main, before any thread.
+void TuneProcess();
 
 // A session's vectors go back to the kernel with it; the buffers of its
 // messages are kept by the allocator for the next chunk, up to what was in
 // flight at once. Gives those back, too.
-inline void ReturnFreeMemory() { malloc_trim(0); }
+void ReturnFreeMemory();
 
 }  // namespace concord
 
-#endif  // CONCORD_SERVER_RPC_FREE_MEMORY_H_
+#endif  // CONCORD_SERVER_RPC_PROCESS_H_

@@ -11,10 +11,10 @@
 #include "absl/time/clock.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
-#include "grpcpp/health_check_service_interface.h"
 #include "operators/errors.h"
-#include "server/rpc/free_memory.h"
+#include "server/rpc/health.h"
 #include "server/rpc/listen_address.h"
+#include "server/rpc/process.h"
 #include "server/rpc/service.h"
 #include "server/rpc/stream_table.h"
 
@@ -25,10 +25,9 @@ constexpr absl::Duration kReapPeriod = absl::Seconds(1);
 // After its streams were cancelled a handler needs this long at most.
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
 
-// Health and reflection are plugins of every server that the process builds.
-void RegisterPlugins() {
+// Reflection is a plugin of every server that the process builds.
+void RegisterReflection() {
   static const bool registered = [] {
-    grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     return true;
   }();
@@ -80,7 +79,8 @@ Server::Server(Options options)
       streams_(
           std::make_unique<StreamTable>(options_.sessions.limits.max_streams)),
       service_(std::make_unique<Service>(registry_.get(), streams_.get(),
-                                         options_.log)) {}
+                                         options_.log)),
+      health_(std::make_unique<HealthService>(kServiceName)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   auto server = std::unique_ptr<Server>(new Server(std::move(options)));
@@ -91,7 +91,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
 }
 
 absl::Status Server::Listen() {
-  RegisterPlugins();
+  RegisterReflection();
   grpc::ServerBuilder builder;
   SetArguments(&builder);
   std::vector<ListenAddress> addresses;
@@ -110,6 +110,7 @@ absl::Status Server::Listen() {
     addresses.push_back(*std::move(address));
   }
   builder.RegisterService(service_.get());
+  builder.RegisterService(health_.get());
   {
     const PrivateFiles private_files;  // Unix sockets get mode 0600.
     server_ = builder.BuildAndStart();
@@ -127,7 +128,7 @@ absl::Status Server::Listen() {
     addresses_.push_back(addresses[i].WithPort(ports[i]));
   }
   // Everything that a step needs is there: whoever can connect is served.
-  server_->GetHealthCheckService()->SetServingStatus(kServiceName, true);
+  health_->SetServing(true);
   for (const std::string& address : addresses_) {
     options_.log->Write("listening", {{"address", address}});
   }
@@ -166,12 +167,13 @@ void Server::Drain(absl::Duration timeout) {
     options_.log->Write("draining",
                         {{"streams", int64_t{streams_->size()}},
                          {"timeout_s", absl::ToDoubleSeconds(timeout)}});
-    server_->GetHealthCheckService()->SetServingStatus(false);
+    health_->SetServing(false);
     streams_->StartDraining();
     registry_->Drain(options_.sessions.clock->Now() + timeout);
     streams_->AwaitEmpty(deadline - absl::Now());
     // Shutdown would wait for ever for a stream that is in gRPC's hands.
     streams_->CancelAll();
+    health_->EndWatches();
     server_->Shutdown(absl::ToChronoTime(absl::Now() + kShutdownGrace));
     server_->Wait();
     options_.log->Write("stopped");

@@ -29,6 +29,7 @@ class Channel;
 
 namespace concord {
 
+class HealthService;
 class Service;
 class StreamTable;
 
@@ -78,6 +79,7 @@ class Server {
   std::unique_ptr<SessionRegistry> registry_;
   std::unique_ptr<StreamTable> streams_;
   std::unique_ptr<Service> service_;
+  std::unique_ptr<HealthService> health_;
   std::unique_ptr<grpc::Server> server_;
 
   absl::Mutex mutex_;

@@ -11,7 +11,7 @@
 #include "grpcpp/support/method_handler.h"
 #include "operators/errors.h"
 #include "server/rpc/combine_stream.h"
-#include "server/rpc/free_memory.h"
+#include "server/rpc/process.h"
 #include "server/rpc/solve.h"
 #include "server/rpc/status.h"
 #include "server/rpc/step_stream.h"

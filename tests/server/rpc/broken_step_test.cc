@@ -167,6 +167,41 @@ TEST_P(BrokenStep, IsToldAndChangesNothing) {
   EXPECT_EQ(answer->trailer.checksum(), expected->trailer.checksum());
 }
 
+// One vector per rank; the twin's ranks come at once.
+TEST(LateWorker, IsNamedToThoseWhoWaitAndTheRoundStartsAnew) {
+  TestServer server;
+  server.Create("s", kLength, 2, absl::Seconds(60), absl::Milliseconds(300));
+  server.Create("twin", kLength, 2);
+  const Vectors gradients = Gradients(1);
+  const auto part = [&](uint32_t rank) {
+    return Vectors{{rank, gradients.at(rank)}};
+  };
+  {
+    StreamClient waiting(server);
+    waiting.Join("sessions/s", 0);
+    waiting.SendStep(1, part(0));
+    const WireError error = ReadError(waiting.Finish());
+    EXPECT_EQ(error.code, absl::StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(error.reason, "ROUND_TIMEOUT");
+    EXPECT_EQ(error.metadata.at("missing_ranks"), "1");
+    EXPECT_EQ(error.metadata.at("step"), "1");
+  }
+  std::vector<std::string> updates;
+  for (const char* name : {"sessions/s", "sessions/twin"}) {
+    StreamClient first(server), second(server);
+    EXPECT_EQ(first.Join(name, 0).committed_step(), 0);
+    second.Join(name, 1);
+    first.SendStep(1, part(0), /*attempt=*/2);
+    second.SendStep(1, part(1));
+    for (StreamClient* client : {&first, &second}) {
+      const absl::StatusOr<Answer> answer = client->ReadAnswer();
+      ASSERT_TRUE(answer.ok()) << answer.status();
+      updates.push_back(answer->update);
+    }
+  }
+  for (const std::string& update : updates) EXPECT_EQ(update, updates[0]);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, BrokenStep, testing::ValuesIn(Cases()),
                          [](const auto& info) { return info.param.name; });
 

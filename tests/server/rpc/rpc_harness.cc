@@ -108,17 +108,20 @@ std::string TestServer::AwaitLogged(const std::string& event) const {
 }
 
 v1::Session TestServer::Create(const std::string& id, size_t n,
-                               uint32_t workers, absl::Duration send_timeout) {
+                               uint32_t workers, absl::Duration send_timeout,
+                               absl::Duration round_timeout) {
+  const auto set = [](absl::Duration from, google::protobuf::Duration* to) {
+    to->set_seconds(absl::IDivDuration(from, absl::Seconds(1), &from));
+    to->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(from)));
+  };
   v1::CreateSessionRequest request;
   request.set_session_id(id);
   v1::Session* session = request.mutable_session();
   session->set_num_vectors(2);
   session->set_num_parameters(n);
   session->set_num_workers(workers);
-  session->mutable_send_timeout()->set_nanos(
-      absl::ToInt64Nanoseconds(send_timeout % absl::Seconds(1)));
-  session->mutable_send_timeout()->set_seconds(
-      absl::ToInt64Seconds(send_timeout));
+  set(send_timeout, session->mutable_send_timeout());
+  set(round_timeout, session->mutable_round_timeout());
   v1::Session created;
   grpc::ClientContext context;
   const grpc::Status status = v1::Concord::NewStub(Connect())->CreateSession(

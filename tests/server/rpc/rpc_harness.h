@@ -55,7 +55,8 @@ class TestServer {
 
   // sessions/{id} of 2 losses; aborts the test when refused.
   v1::Session Create(const std::string& id, size_t n, uint32_t workers = 1,
-                     absl::Duration send_timeout = absl::Seconds(60));
+                     absl::Duration send_timeout = absl::Seconds(60),
+                     absl::Duration round_timeout = absl::Minutes(5));
 
  private:
   std::vector<std::string> LoggedLocked(const std::string& event) const

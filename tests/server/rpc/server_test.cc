@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/impl/rpc_method.h"
 #include "server/rpc/stream_table.h"
@@ -18,8 +19,8 @@ namespace {
 
 constexpr size_t kLength = 1000;
 
-// Sends one raw message to a method and gives what comes back. The services
-// that gRPC brings along have no generated headers here.
+// Sends one raw message to a method and gives what comes back. Reflection has
+// no generated headers here.
 grpc::Status CallRaw(const std::shared_ptr<grpc::Channel>& channel,
                      const char* name, const std::string& request,
                      std::string* response) {
@@ -45,25 +46,22 @@ grpc::Status CallRaw(const std::shared_ptr<grpc::Channel>& channel,
   return stream->Finish();
 }
 
-// grpc.health.v1.HealthCheckResponse.status: 1 SERVING, 2 NOT_SERVING.
-int Health(const std::shared_ptr<grpc::Channel>& channel,
-           const std::string& service) {
-  std::string request;
-  if (!service.empty()) {
-    request =
-        absl::StrCat("\x0a", std::string(1, char(service.size())), service);
-  }
-  std::string response;
-  const grpc::Status status =
-      CallRaw(channel, "/grpc.health.v1.Health/Check", request, &response);
-  EXPECT_TRUE(status.ok()) << status.error_message();
-  return response.size() == 2 ? response[1] : 0;
+bool IsServing(const std::shared_ptr<grpc::Channel>& channel,
+               const std::string& service) {
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  grpc::health::v1::HealthCheckResponse response;
+  const grpc::Status status = grpc::health::v1::Health::NewStub(channel)->Check(
+      &context, request, &response);
+  return status.ok() &&
+         response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
 }
 
 TEST(Server, IsHealthyWhenItHasStarted) {
   TestServer server;
-  EXPECT_EQ(Health(server.Connect(), ""), 1);
-  EXPECT_EQ(Health(server.Connect(), "concord.v1.Concord"), 1);
+  EXPECT_TRUE(IsServing(server.Connect(), ""));
+  EXPECT_TRUE(IsServing(server.Connect(), "concord.v1.Concord"));
 }
 
 TEST(Server, ReflectionListsTheService) {
@@ -177,7 +175,7 @@ TEST(Server, UnixSocketsAreItsOwnersAloneAndGoWithIt) {
     struct stat found;
     ASSERT_EQ(::stat(path.c_str(), &found), 0);
     EXPECT_EQ(found.st_mode & 0777, 0600);
-    EXPECT_EQ(Health(server.Connect(), ""), 1);
+    EXPECT_TRUE(IsServing(server.Connect(), ""));
   }
   EXPECT_NE(::access(path.c_str(), F_OK), 0);
 }
