@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "operators/kernels/cpu_kernels.h"
+#include "server/rpc/process.h"
 #include "tests/bench/baselines.h"
 #include "tests/bench/embedded_step.h"
 #include "tests/bench/measurement.h"
@@ -140,7 +141,7 @@ int Run(const Flags& flags) {
     std::fprintf(stderr, "concord-bench: %s\n", status.ToString().c_str());
     return 1;
   };
-  TuneAllocator();
+  TuneProcess();  // As raw_echo.cc does.
   std::unique_ptr<Baselines> baselines;
   if (!flags.baselines.empty()) {
     const std::filesystem::path self =
@@ -178,7 +179,7 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Measures one M-ConFIG step of one updated loss: embedded (the engine in "
       "this process) against fused_floor, and streamed (C++ client and server "
-      "over loopback TCP, in this process) against raw_echo, in turns.");
+      "over loopback TCP) against raw_echo, in turns.");
   app.add_option("--json", flags.json, "Write the figures to this file");
   app.add_option("--baselines", flags.baselines,
                  "Folder with fused_floor.cc and raw_echo.cc; compiled once "

@@ -1,42 +1,72 @@
 #include "tests/bench/bench_server.h"
 
-#include <utility>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "operators/kernels/cpu_kernels.h"
-#include "server/rpc/event_log.h"
-#include "server/rpc/server.h"
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace concord::bench {
-namespace {
 
-class TcpServer : public BenchServer {
- public:
-  absl::Status Start(int threads) {
-    Server::Options options;
-    options.listen = {"127.0.0.1:0"};
-    options.sessions.kernels = MakeCpuKernels(threads);
-    options.log = &log_;
-    absl::StatusOr<std::unique_ptr<Server>> server =
-        Server::Start(std::move(options));
-    if (!server.ok()) return server.status();
-    server_ = *std::move(server);
-    return absl::OkStatus();
+absl::StatusOr<std::unique_ptr<BenchServer>> BenchServer::Start(int threads) {
+  const std::string program =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() /
+      "concord-server";
+  const std::string threads_flag = absl::StrCat("--threads=", threads);
+  const char* arguments[] = {program.c_str(), "--listen=127.0.0.1:0",
+                             "--device=cpu", threads_flag.c_str(), nullptr};
+  int output[2];
+  if (pipe2(output, O_CLOEXEC) != 0) {
+    return absl::InternalError(absl::StrCat("pipe: ", std::strerror(errno)));
   }
-
-  std::string address() const override { return server_->addresses().front(); }
-
- private:
-  EventLog log_{[](const std::string&) {}};
-  std::unique_ptr<Server> server_;
-};
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<BenchServer>> StartBenchServer(int threads) {
-  auto server = std::make_unique<TcpServer>();
-  const absl::Status status = server->Start(threads);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, output[1], STDOUT_FILENO);
+  // Its log: one line for every stream.
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
+                                   O_WRONLY, 0);
+  pid_t pid = 0;
+  const int error = posix_spawn(&pid, program.c_str(), &actions, nullptr,
+                                const_cast<char* const*>(arguments), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(output[1]);
+  if (error != 0) {
+    close(output[0]);
+    return absl::InternalError(
+        absl::StrCat(program, ": ", std::strerror(error)));
+  }
+  std::unique_ptr<BenchServer> server(new BenchServer(pid));
+  const absl::Status status = server->ReadAddress(output[0]);
+  close(output[0]);
   if (!status.ok()) return status;
   return server;
+}
+
+absl::Status BenchServer::ReadAddress(int output) {
+  std::string line;
+  char letter;
+  while (read(output, &letter, 1) == 1 && letter != '\n') line += letter;
+  constexpr absl::string_view kBegin = "listening on ";
+  if (!absl::StartsWith(line, kBegin)) {
+    return absl::InternalError(
+        absl::StrCat("concord-server did not come up: \"", line, "\""));
+  }
+  address_ = std::string(absl::StripPrefix(line, kBegin));
+  return absl::OkStatus();
+}
+
+BenchServer::~BenchServer() {
+  kill(pid_, SIGTERM);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 }  // namespace concord::bench

@@ -1,6 +1,8 @@
-// A server in this process, on a free loopback port.
+// The server's program, as a process of its own, on a free loopback port.
 #ifndef CONCORD_TESTS_BENCH_BENCH_SERVER_H_
 #define CONCORD_TESTS_BENCH_BENCH_SERVER_H_
+
+#include <sys/types.h>
 
 #include <memory>
 #include <string>
@@ -11,12 +13,24 @@ namespace concord::bench {
 
 class BenchServer {
  public:
-  virtual ~BenchServer() = default;
-  virtual std::string address() const = 0;  // "127.0.0.1:43071"
-};
+  // Runs concord-server, which lies beside this program, on the cpu with
+  // `threads`; returns when it is ready.
+  static absl::StatusOr<std::unique_ptr<BenchServer>> Start(int threads);
 
-// `threads` of the cpu backend; logs nothing.
-absl::StatusOr<std::unique_ptr<BenchServer>> StartBenchServer(int threads);
+  // Ends the process and waits for it.
+  ~BenchServer();
+  BenchServer(const BenchServer&) = delete;
+  BenchServer& operator=(const BenchServer&) = delete;
+
+  const std::string& address() const { return address_; }  // "127.0.0.1:43071"
+
+ private:
+  explicit BenchServer(pid_t pid) : pid_(pid) {}
+  absl::Status ReadAddress(int output);
+
+  const pid_t pid_;
+  std::string address_;
+};
 
 }  // namespace concord::bench
 

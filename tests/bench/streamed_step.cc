@@ -1,8 +1,5 @@
 #include "tests/bench/streamed_step.h"
 
-#include <malloc.h>
-
-#include <climits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,7 +20,7 @@ class TcpStep : public StreamedStep {
 
   absl::Status Start(const StreamedOptions& options) {
     absl::StatusOr<std::unique_ptr<BenchServer>> server =
-        StartBenchServer(options.threads);
+        BenchServer::Start(options.threads);
     if (!server.ok()) return server.status();
     server_ = *std::move(server);
 
@@ -82,11 +79,6 @@ absl::StatusOr<std::unique_ptr<StreamedStep>> StreamedStep::Create(
   const absl::Status status = step->Start(options);
   if (!status.ok()) return status;
   return step;
-}
-
-void TuneAllocator() {
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
 }
 
 }  // namespace concord::bench

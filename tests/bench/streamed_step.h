@@ -1,5 +1,5 @@
-// A step over loopback TCP through the C++ client, server and client in one
-// process (as baselines/raw_echo.cc has them): one worker, one updated loss.
+// A step over loopback TCP through the C++ client, from this process to a
+// server of its own: one worker, one updated loss.
 #ifndef CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 #define CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 
@@ -29,11 +29,6 @@ class StreamedStep {
   // Brings the next loss in turn, returns when the update has arrived whole.
   virtual absl::Status Run() = 0;
 };
-
-// The allocator as the server's own program sets it (and raw_echo.cc): blocks
-// of a message's size are kept, not given back to the kernel. Before any
-// thread.
-void TuneAllocator();
 
 }  // namespace concord::bench
 
