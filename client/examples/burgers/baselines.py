@@ -16,7 +16,7 @@ from concord.momentum_operator import PseudoMomentumOperator
 from burgers.contestant import Report, Seat, cosine_triple, error, finish
 from burgers.network import LOSSES, Network
 from burgers.problem import PointSampler
-from burgers.schedule import learning_rate
+from burgers.schedule import BETA_2, learning_rate
 
 
 def train_adam(seat: Seat, budget: Synchronized, budget_is_final: Synchronized) -> None:
@@ -57,7 +57,7 @@ def train_adam(seat: Seat, budget: Synchronized, budget_is_final: Synchronized) 
 def train_embedded(seat: Seat) -> None:
     recipe = seat.recipe
     network, samplers = Network(recipe.seed), _samplers(recipe.seed)
-    operator = PseudoMomentumOperator(num_vectors=len(LOSSES))
+    operator = PseudoMomentumOperator(num_vectors=len(LOSSES), beta_2=BETA_2)
     every = max(1, recipe.iterations // recipe.reports)
     losses = [0.0] * len(LOSSES)
     for iteration in range(recipe.iterations):

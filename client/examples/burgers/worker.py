@@ -17,7 +17,7 @@ from concord.loss_recorder import LatestLossRecorder
 from burgers.contestant import Report, Seat, cosine_triple, error, finish
 from burgers.network import LOSSES, Network
 from burgers.problem import PointSampler
-from burgers.schedule import learning_rate
+from burgers.schedule import BETA_2, learning_rate
 
 
 def train(seat: Seat, server: str, rank: int) -> None:
@@ -33,6 +33,7 @@ def train(seat: Seat, server: str, rank: int) -> None:
         num_parameters=network.flat.numel(),
         dtype=torch.float32,
         max_vectors_per_step=1,
+        beta_2=BETA_2,
         loss_recorder=LatestLossRecorder(workers),
     )
     reporting = rank == workers - 1  # The one whose loss is the cheapest.
