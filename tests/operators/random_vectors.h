@@ -19,6 +19,13 @@ std::vector<T> RandomVector(size_t n, std::mt19937* engine, T scale = 1) {
   return vector;
 }
 
+// The same for the same seed.
+template <class T>
+std::vector<T> SeededVector(size_t n, unsigned seed, double scale = 1) {
+  std::mt19937 engine(seed);
+  return RandomVector<T>(n, &engine, static_cast<T>(scale));
+}
+
 template <class T>
 absl::Span<const std::byte> Bytes(const std::vector<T>& vector) {
   return {reinterpret_cast<const std::byte*>(vector.data()),

@@ -96,8 +96,7 @@ TYPED_TEST_SUITE(CpuKernelsTest, Types);
 
 // fp32 rows are combined with ExactFactors.
 template <class T>
-constexpr double kCoefficientError =
-    std::is_same_v<T, float> ? 0x1p-29 : 0;
+constexpr double kCoefficientError = std::is_same_v<T, float> ? 0x1p-29 : 0;
 
 // Lengths around the edges of tiles, stretches and blocks.
 const size_t kLengths[] = {1, 15, 16, 17, 511, 513, 4096, 4099, 100003};

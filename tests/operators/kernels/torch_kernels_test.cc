@@ -1,303 +1,20 @@
-// The torch kernels on LibTorch's CPU, against the built-in kernels and against
-// plain loops in fp64.
+// Pass 2 of the torch kernels on LibTorch's CPU and whole runs, against the
+// built-in kernels and against plain loops in fp64.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
-#include <memory>
 #include <random>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "operators/kernels/cpu_kernels.h"
-#include "operators/kernels/kernels.h"
-#include "operators/kernels/torch_module.h"
 #include "operators/momentum/momentum_operator.h"
+#include "tests/operators/kernels/torch_kernels_fixture.h"
 
 namespace concord {
 namespace {
 
-std::shared_ptr<Kernels> TorchCpu() {
-  absl::StatusOr<std::shared_ptr<Kernels>> kernels =
-      LoadTorchKernels("cpu", CONCORD_TORCH_MODULE);
-  EXPECT_TRUE(kernels.ok()) << kernels.status();
-  return kernels.ok() ? *kernels : nullptr;
-}
-
-template <class T>
-constexpr Dtype kDtype =
-    std::is_same_v<T, float> ? Dtype::kFloat32 : Dtype::kFloat64;
-
-template <class T>
-std::vector<T> RandomVector(size_t n, unsigned seed, double scale = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, scale);
-  std::vector<T> values(n);
-  for (T& value : values) value = static_cast<T>(normal(generator));
-  return values;
-}
-
-// Units in the last place between two numbers of one sign.
-template <class T>
-double UlpDistance(T a, T b) {
-  if (a == b) return 0;
-  const T size = std::max(std::abs(a), std::abs(b));
-  return std::abs(static_cast<double>(a) - static_cast<double>(b)) /
-         (static_cast<double>(
-              std::nextafter(size, std::numeric_limits<T>::infinity())) -
-          static_cast<double>(size));
-}
-
-template <class T>
-double WorstUlp(const std::vector<T>& a, const std::vector<T>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double worst = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    worst = std::max(worst, UlpDistance(a[i], b[i]));
-  }
-  return worst;
-}
-
-// Difference of two vectors over the size of what was expected.
-template <class T>
-double RelativeError(const std::vector<T>& value,
-                     const std::vector<T>& expected) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    difference += std::pow(double(value[i]) - double(expected[i]), 2);
-    size += std::pow(double(expected[i]), 2);
-  }
-  return std::sqrt(difference / size);
-}
-
-// Sums over the blocks of `dots`, and the sums of absolute products that an
-// error is measured against.
-struct Sums {
-  std::vector<double> value, scale;
-};
-
-Sums SumBlocks(const std::vector<double>& dots, size_t width) {
-  Sums sums{std::vector<double>(width), {}};
-  for (size_t i = 0; i < dots.size(); ++i) sums.value[i % width] += dots[i];
-  return sums;
-}
-
-template <class T>
-Sums PlainDots(const std::vector<T>& a,
-               const std::vector<std::vector<T>>& rows) {
-  Sums sums{std::vector<double>(rows.size() + 1),
-            std::vector<double>(rows.size() + 1)};
-  for (size_t j = 0; j <= rows.size(); ++j) {
-    const std::vector<T>& b = j == 0 ? a : rows[j - 1];
-    for (size_t i = 0; i < a.size(); ++i) {
-      sums.value[j] += double(a[i]) * double(b[i]);
-      sums.scale[j] += std::abs(double(a[i]) * double(b[i]));
-    }
-  }
-  return sums;
-}
-
-void ExpectDots(const std::vector<double>& dots, const Sums& expected) {
-  const Sums sums = SumBlocks(dots, expected.value.size());
-  for (size_t j = 0; j < expected.value.size(); ++j) {
-    EXPECT_NEAR(sums.value[j], expected.value[j], 1e-12 * expected.scale[j])
-        << "row " << j;
-  }
-}
-
-template <class T>
-std::vector<const void*> Pointers(const std::vector<std::vector<T>>& rows) {
-  std::vector<const void*> pointers;
-  for (const std::vector<T>& row : rows) pointers.push_back(row.data());
-  return pointers;
-}
-
-size_t Blocks(const Kernels& kernels, size_t count) {
-  return (count + kernels.block_elements() - 1) / kernels.block_elements();
-}
-
-template <class T>
-class TorchKernelsTest : public ::testing::Test {
- protected:
-  void SetUp() override { ASSERT_NE(torch_, nullptr); }
-
-  std::vector<double> Ingest(Kernels& kernels, IngestPass pass) {
-    pass.dtype = kDtype<T>;
-    std::vector<double> dots(
-        Blocks(kernels, pass.count) * (pass.rows.size() + 1), -1);
-    pass.dots = dots.data();
-    const absl::Status status = kernels.Ingest(pass);
-    EXPECT_TRUE(status.ok()) << status;
-    return dots;
-  }
-
-  std::vector<double> Commit(Kernels& kernels, CommitPass pass) {
-    pass.dtype = kDtype<T>;
-    std::vector<double> dots(
-        Blocks(kernels, pass.count) * (pass.rows.size() + 1), -1);
-    pass.update_dots = dots.data();
-    const absl::Status status = kernels.Commit(pass);
-    EXPECT_TRUE(status.ok()) << status;
-    return dots;
-  }
-
-  // Sizes around one element, one block and a slab of blocks.
-  std::vector<size_t> Sizes() const {
-    const size_t block = torch_->block_elements();
-    return {1, 1000, block - 1, block, block + 1, 3 * block + 17};
-  }
-
-  const std::shared_ptr<Kernels> torch_ = TorchCpu();
-  const std::shared_ptr<Kernels> cpu_ = MakeCpuKernels(1);
-};
-
-using Types = ::testing::Types<float, double>;
-TYPED_TEST_SUITE(TorchKernelsTest, Types);
-
-TYPED_TEST(TorchKernelsTest, StagesTheMomentumAndItsDotsLikeTheCpuKernels) {
-  using T = TypeParam;
-  for (const size_t n : this->Sizes()) {
-    SCOPED_TRACE(n);
-    const std::vector<T> gradient = RandomVector<T>(n, 1);
-    const std::vector<T> momentum = RandomVector<T>(n, 2);
-    const std::vector<std::vector<T>> rows = {RandomVector<T>(n, 3, 1e-3),
-                                              RandomVector<T>(n, 4, 1e3)};
-    const std::vector<const void*> pointers = Pointers(rows);
-    std::vector<T> staged(n), expected(n), plain(n);
-    IngestPass pass;
-    pass.count = n;
-    pass.beta_1 = 0.9;
-    pass.gradient = gradient.data();
-    pass.momentum = momentum.data();
-    pass.rows = pointers;
-    pass.staged = expected.data();
-    this->Ingest(*this->cpu_, pass);
-    pass.staged = staged.data();
-    const std::vector<double> dots = this->Ingest(*this->torch_, pass);
-    for (size_t i = 0; i < n; ++i) {
-      plain[i] = static_cast<T>(0.9 * double(momentum[i]) +
-                                (1 - 0.9) * double(gradient[i]));
-    }
-    if (std::is_same_v<T, float>) {
-      EXPECT_LE(WorstUlp(staged, expected), 1);
-      EXPECT_LE(WorstUlp(staged, plain), 1);
-    }
-    // Where the two terms cancel an ulp of the terms is many of the sum.
-    for (size_t i = 0; i < n; ++i) {
-      const double scale = std::abs(momentum[i]) + std::abs(gradient[i]);
-      const double bound = scale * std::numeric_limits<T>::epsilon();
-      ASSERT_NEAR(staged[i], expected[i], bound);
-      ASSERT_NEAR(staged[i], plain[i], bound);
-    }
-    ExpectDots(dots, PlainDots(staged, rows));
-  }
-}
-
-TYPED_TEST(TorchKernelsTest, IngestInPlaceGivesTheSameBits) {
-  using T = TypeParam;
-  const size_t n = this->torch_->block_elements() + 5;
-  const std::vector<T> gradient = RandomVector<T>(n, 1);
-  const std::vector<T> momentum = RandomVector<T>(n, 2);
-  std::vector<T> apart(n), in_place = gradient;
-  IngestPass pass;
-  pass.count = n;
-  pass.beta_1 = 0.5;
-  pass.gradient = gradient.data();
-  pass.momentum = momentum.data();
-  pass.staged = apart.data();
-  const std::vector<double> dots_apart = this->Ingest(*this->torch_, pass);
-  pass.gradient = in_place.data();
-  pass.staged = in_place.data();
-  const std::vector<double> dots_in_place = this->Ingest(*this->torch_, pass);
-  EXPECT_EQ(apart, in_place);
-  EXPECT_EQ(dots_apart, dots_in_place);
-}
-
-TYPED_TEST(TorchKernelsTest, WithoutMomentumTheGradientIsCopiedOrTakenAsItIs) {
-  using T = TypeParam;
-  const size_t n = 1000;
-  const std::vector<T> gradient = RandomVector<T>(n, 1);
-  const std::vector<std::vector<T>> rows = {RandomVector<T>(n, 2)};
-  const std::vector<const void*> pointers = Pointers(rows);
-  std::vector<T> staged(n);
-  IngestPass pass;
-  pass.count = n;
-  pass.gradient = gradient.data();
-  pass.rows = pointers;
-  const std::vector<double> untouched = this->Ingest(*this->torch_, pass);
-  pass.staged = staged.data();
-  const std::vector<double> copied = this->Ingest(*this->torch_, pass);
-  EXPECT_EQ(staged, gradient);
-  EXPECT_EQ(untouched, copied);
-  ExpectDots(copied, PlainDots(gradient, rows));
-}
-
-TYPED_TEST(TorchKernelsTest, RangesOfBlocksGiveWhatTheWholeGives) {
-  using T = TypeParam;
-  const size_t block = this->torch_->block_elements(), n = 2 * block + 9;
-  const std::vector<T> gradient = RandomVector<T>(n, 1);
-  const std::vector<T> momentum = RandomVector<T>(n, 2);
-  const std::vector<T> row = RandomVector<T>(n, 3);
-  std::vector<T> whole(n), parts(n);
-  const void* whole_row = row.data();
-  IngestPass pass;
-  pass.count = n;
-  pass.beta_1 = 0.9;
-  pass.gradient = gradient.data();
-  pass.momentum = momentum.data();
-  pass.staged = whole.data();
-  pass.rows = absl::MakeConstSpan(&whole_row, 1);
-  const std::vector<double> dots = this->Ingest(*this->torch_, pass);
-  std::vector<double> dots_of_parts;
-  for (size_t begin = 0; begin < n; begin += block) {
-    const void* part_row = row.data() + begin;
-    pass.count = std::min(block, n - begin);
-    pass.gradient = gradient.data() + begin;
-    pass.momentum = momentum.data() + begin;
-    pass.staged = parts.data() + begin;
-    pass.rows = absl::MakeConstSpan(&part_row, 1);
-    for (double dot : this->Ingest(*this->torch_, pass)) {
-      dots_of_parts.push_back(dot);
-    }
-  }
-  EXPECT_EQ(whole, parts);
-  ASSERT_EQ(dots.size(), dots_of_parts.size());
-  for (size_t i = 0; i < dots.size(); ++i) {
-    EXPECT_NEAR(dots[i], dots_of_parts[i], 1e-12 * static_cast<double>(block));
-  }
-}
-
-TYPED_TEST(TorchKernelsTest, NaNAndInfinityReachTheDots) {
-  using T = TypeParam;
-  for (const T bad : {std::numeric_limits<T>::quiet_NaN(),
-                      std::numeric_limits<T>::infinity()}) {
-    std::vector<T> gradient = RandomVector<T>(100, 1), staged(100);
-    const std::vector<T> momentum = RandomVector<T>(100, 2);
-    gradient[37] = bad;
-    IngestPass pass;
-    pass.count = 100;
-    pass.beta_1 = 0.9;
-    pass.gradient = gradient.data();
-    pass.momentum = momentum.data();
-    pass.staged = staged.data();
-    EXPECT_FALSE(std::isfinite(this->Ingest(*this->torch_, pass)[0]));
-    EXPECT_FALSE(std::isfinite(staged[37]));
-  }
-}
-
-TYPED_TEST(TorchKernelsTest, ARowOfDenormalsWeighsNothingOnEitherBackend) {
-  using T = TypeParam;
-  const std::vector<T> gradient(64, std::numeric_limits<T>::denorm_min() * 9);
-  for (Kernels* kernels : {this->torch_.get(), this->cpu_.get()}) {
-    IngestPass pass;
-    pass.count = gradient.size();
-    pass.gradient = gradient.data();
-    EXPECT_EQ(this->Ingest(*kernels, pass)[0], 0) << kernels->device();
-  }
-}
+TYPED_TEST_SUITE(TorchKernelsTest, TorchTypes);
 
 // One commit on both backends and in plain fp64, in the three forms it has.
 enum class Second { kNone, kRecomputed, kUpdated };
@@ -316,11 +33,11 @@ TYPED_TEST(TorchKernelsTest, CommitsLikeTheCpuKernels) {
       SCOPED_TRACE(::testing::Message()
                    << "n = " << n << ", form " << static_cast<int>(form));
       const std::vector<std::vector<T>> rows = {
-          RandomVector<T>(n, 1), RandomVector<T>(n, 2), RandomVector<T>(n, 3)};
-      const std::vector<std::vector<T>> previous_rows = {RandomVector<T>(n, 4)};
+          SeededVector<T>(n, 1), SeededVector<T>(n, 2), SeededVector<T>(n, 3)};
+      const std::vector<std::vector<T>> previous_rows = {SeededVector<T>(n, 4)};
       const std::vector<const void*> pointers = Pointers(rows);
       const std::vector<const void*> previous = Pointers(previous_rows);
-      std::vector<T> second = RandomVector<T>(n, 5);
+      std::vector<T> second = SeededVector<T>(n, 5);
       for (T& value : second) value = std::abs(value);
       const std::vector<double> direction = {0.3, 0.9, 1.1};
       const std::vector<double> pseudo = {2.5, -1.5, 0.5}, p = {-0.7};
@@ -378,8 +95,8 @@ TYPED_TEST(TorchKernelsTest, CommitsLikeTheCpuKernels) {
 TYPED_TEST(TorchKernelsTest, RecomputingACommittedUpdateGivesTheSameBits) {
   using T = TypeParam;
   const size_t n = this->torch_->block_elements() + 3;
-  const std::vector<std::vector<T>> rows = {RandomVector<T>(n, 1),
-                                            RandomVector<T>(n, 2)};
+  const std::vector<std::vector<T>> rows = {SeededVector<T>(n, 1),
+                                            SeededVector<T>(n, 2)};
   const std::vector<const void*> pointers = Pointers(rows);
   const std::vector<double> direction = {0.3, 0.9}, pseudo = {2.5, -1.5};
   std::vector<T> second(n), first(n), again(n);
@@ -402,7 +119,7 @@ TYPED_TEST(TorchKernelsTest, RecomputingACommittedUpdateGivesTheSameBits) {
 
 TYPED_TEST(TorchKernelsTest, CopiesAndZeroedMemoryWork) {
   using T = TypeParam;
-  const std::vector<T> values = RandomVector<T>(777, 1);
+  const std::vector<T> values = SeededVector<T>(777, 1);
   const size_t bytes = values.size() * sizeof(T);
   auto memory = this->torch_->Allocate(bytes);
   ASSERT_TRUE(memory.ok()) << memory.status();
@@ -446,7 +163,7 @@ TYPED_TEST(TorchKernelsTest, AWholeRunAgreesWithTheCpuKernels) {
       for (int i = 0; i < 3; ++i) {
         if (generator() % 2 == 0) continue;
         indexes.push_back(i);
-        gradients.push_back(RandomVector<T>(n, generator(), i + 1));
+        gradients.push_back(SeededVector<T>(n, generator(), i + 1));
       }
     }
     const std::vector<const void*> pointers = Pointers(gradients);
