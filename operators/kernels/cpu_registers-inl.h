@@ -46,9 +46,9 @@ HWY_INLINE WideVec LoadWide(const T* from) {
   }
 }
 
-// Products of fp32, and of fp32 with an ExactFactor, are exact in fp64, so there
-// a fused multiply-add rounds like a multiplication and an addition; fp64 rows
-// get the two.
+// Products of fp32, and of fp32 with an ExactFactor, are exact in fp64, so
+// there a fused multiply-add rounds like a multiplication and an addition; fp64
+// rows get the two.
 template <class T>
 HWY_INLINE WideVec AddProduct(WideVec sum, WideVec a, WideVec b) {
   if constexpr (std::is_same_v<T, float>) {
