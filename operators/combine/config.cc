@@ -3,16 +3,15 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "operators/combine/gram.h"
 #include "operators/combine/symmetric_eigen.h"
-#include "operators/errors.h"
 
 namespace concord {
 namespace {
 
-constexpr double kRankCutoff = 1e-12;       // Of the largest eigenvalue.
-constexpr double kStationaryCutoff = 1e-6;  // Of |w|.
-constexpr double kInconsistent = 1e-6;      // Of |w|.
+constexpr char kWeightsField[] = "combiner.config.weight.given.weights";
+
+constexpr double kInconsistent = 1e-6;  // Of |w|.
 
 // What the unit vectors' part of the solution comes to.
 struct UnitSolution {
@@ -70,10 +69,7 @@ class ConFIG : public Combiner {
     Combination result;
     result.coefficients.assign(m, 0.0);
 
-    std::vector<Eigen::Index> rows;  // The non-zero ones.
-    for (Eigen::Index i = 0; i < m; ++i) {
-      if (input.gram(i, i) > 0) rows.push_back(i);
-    }
+    const std::vector<Eigen::Index> rows = NonZeroRows(input.gram);
     const Eigen::Index count = static_cast<Eigen::Index>(rows.size());
     if (count == 0) return result;
 
@@ -83,19 +79,10 @@ class ConFIG : public Combiner {
 
     UnitSolution unit;
     if (const auto* given = std::get_if<GivenWeightOptions>(&options_.weight)) {
-      Eigen::VectorXd weights(count);
-      for (Eigen::Index i = 0; i < count; ++i) {
-        const size_t index =
-            input.indexes.empty() ? rows[i] : input.indexes[rows[i]];
-        if (index >= given->weights.size()) {
-          return InvalidField(
-              "INVALID_OPTION", "combiner.config.weight.given.weights",
-              absl::StrCat(given->weights.size(), " weights"),
-              absl::StrCat("one per vector; vector ", index, " has none"));
-        }
-        weights[i] = given->weights[index];
-      }
-      unit = SolveEigen(cosines, weights);
+      const absl::StatusOr<Eigen::VectorXd> weights =
+          PickWeights(given->weights, input, kWeightsField);
+      if (!weights.ok()) return weights.status();
+      unit = SolveEigen(cosines, (*weights)(rows));
     } else if (count == 2) {
       unit = SolvePair(cosines(0, 1));
     } else {
@@ -125,30 +112,13 @@ class ConFIG : public Combiner {
   const ConFIGOptions options_;
 };
 
-absl::Status ValidateWeights(const GivenWeightOptions& given, int num_vectors) {
-  constexpr char kField[] = "combiner.config.weight.given.weights";
-  if (num_vectors > 0 &&
-      given.weights.size() != static_cast<size_t>(num_vectors)) {
-    return InvalidField("INVALID_OPTION", kField,
-                        absl::StrCat(given.weights.size(), " weights"),
-                        absl::StrCat(num_vectors, ", one per vector"));
-  }
-  for (size_t i = 0; i < given.weights.size(); ++i) {
-    if (!std::isfinite(given.weights[i]) || given.weights[i] <= 0) {
-      return InvalidField("INVALID_OPTION", absl::StrCat(kField, "[", i, "]"),
-                          absl::StrCat(given.weights[i]),
-                          "a finite number > 0");
-    }
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Combiner>> MakeConFIG(
     const ConFIGOptions& options, int num_vectors) {
   if (const auto* given = std::get_if<GivenWeightOptions>(&options.weight)) {
-    const absl::Status status = ValidateWeights(*given, num_vectors);
+    const absl::Status status =
+        ValidateWeights(given->weights, num_vectors, kWeightsField);
     if (!status.ok()) return status;
   }
   return std::make_unique<ConFIG>(options);

@@ -16,9 +16,17 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "operators/combine/combiner.h"
+#include "operators/combine/combination.h"
+#include "operators/combine/length.h"
+#include "operators/combine/weight.h"
 
 namespace concord {
+
+struct ConFIGOptions {
+  WeightOptions weight;
+  LengthOptions length;
+  bool operator==(const ConFIGOptions&) const = default;
+};
 
 inline constexpr char kConFIGName[] = "ConFIGOperator";
 

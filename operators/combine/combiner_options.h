@@ -1,0 +1,21 @@
+// The options of all combiners: one include and one line per method.
+#ifndef CONCORD_OPERATORS_COMBINE_COMBINER_OPTIONS_H_
+#define CONCORD_OPERATORS_COMBINE_COMBINER_OPTIONS_H_
+
+#include <variant>
+
+// clang-format off
+#include "operators/combine/config.h"
+// clang-format on
+
+namespace concord {
+
+// clang-format off
+using CombinerOptions = std::variant<
+    ConFIGOptions
+    >;
+// clang-format on
+
+}  // namespace concord
+
+#endif  // CONCORD_OPERATORS_COMBINE_COMBINER_OPTIONS_H_
