@@ -10,10 +10,18 @@ using Made = absl::StatusOr<std::unique_ptr<Combiner>>;
 struct Maker {
   int m;  // num_vectors
   Made operator()(const ConFIGOptions& options) { return MakeConFIG(options, m); }
+  Made operator()(const MeanOptions& options) { return MakeMean(options, m); }
+  Made operator()(const SumOptions& options) { return MakeSum(options, m); }
+  Made operator()(const ConstantOptions& options) { return MakeConstant(options, m); }
+  Made operator()(const RandomOptions& options) { return MakeRandom(options, m); }
 };
 
 constexpr const char* kNames[] = {
     kConFIGName,
+    kMeanName,
+    kSumName,
+    kConstantName,
+    kRandomName,
 };
 // clang-format on
 

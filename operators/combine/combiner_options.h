@@ -6,6 +6,10 @@
 
 // clang-format off
 #include "operators/combine/config.h"
+#include "operators/combine/constant.h"
+#include "operators/combine/mean.h"
+#include "operators/combine/random.h"
+#include "operators/combine/sum.h"
 // clang-format on
 
 namespace concord {
@@ -13,6 +17,10 @@ namespace concord {
 // clang-format off
 using CombinerOptions = std::variant<
     ConFIGOptions
+    , MeanOptions
+    , SumOptions
+    , ConstantOptions
+    , RandomOptions
     >;
 // clang-format on
 
