@@ -14,6 +14,7 @@ struct Maker {
   Made operator()(const SumOptions& options) { return MakeSum(options, m); }
   Made operator()(const ConstantOptions& options) { return MakeConstant(options, m); }
   Made operator()(const RandomOptions& options) { return MakeRandom(options, m); }
+  Made operator()(const PCGradOptions& options) { return MakePCGrad(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -22,6 +23,7 @@ constexpr const char* kNames[] = {
     kSumName,
     kConstantName,
     kRandomName,
+    kPCGradName,
 };
 // clang-format on
 

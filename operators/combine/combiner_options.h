@@ -8,6 +8,7 @@
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
 #include "operators/combine/mean.h"
+#include "operators/combine/pcgrad.h"
 #include "operators/combine/random.h"
 #include "operators/combine/sum.h"
 // clang-format on
@@ -21,6 +22,7 @@ using CombinerOptions = std::variant<
     , SumOptions
     , ConstantOptions
     , RandomOptions
+    , PCGradOptions
     >;
 // clang-format on
 

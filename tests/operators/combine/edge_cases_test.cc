@@ -23,6 +23,8 @@ const Method kMethods[] = {
     {"Sum", [](int) -> CombinerOptions { return SumOptions(); }},
     {"Constant", [](int m) -> CombinerOptions { return ConstantOptions{std::vector<double>(m, 3.0)}; }},
     {"Random", [](int) -> CombinerOptions { return RandomOptions{5}; }},
+    {"PCGrad", [](int) -> CombinerOptions { return PCGradOptions(); }},
+    {"PCGradSeeded", [](int) -> CombinerOptions { return PCGradOptions{SeededOrder{5}}; }},
 };
 // clang-format on
 
