@@ -15,6 +15,7 @@ struct Maker {
   Made operator()(const ConstantOptions& options) { return MakeConstant(options, m); }
   Made operator()(const RandomOptions& options) { return MakeRandom(options, m); }
   Made operator()(const PCGradOptions& options) { return MakePCGrad(options, m); }
+  Made operator()(const GradVacOptions& options) { return MakeGradVac(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -24,6 +25,7 @@ constexpr const char* kNames[] = {
     kConstantName,
     kRandomName,
     kPCGradName,
+    kGradVacName,
 };
 // clang-format on
 

@@ -7,6 +7,7 @@
 // clang-format off
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
+#include "operators/combine/gradvac.h"
 #include "operators/combine/mean.h"
 #include "operators/combine/pcgrad.h"
 #include "operators/combine/random.h"
@@ -23,6 +24,7 @@ using CombinerOptions = std::variant<
     , ConstantOptions
     , RandomOptions
     , PCGradOptions
+    , GradVacOptions
     >;
 // clang-format on
 

@@ -25,6 +25,7 @@ const Method kMethods[] = {
     {"Random", [](int) -> CombinerOptions { return RandomOptions{5}; }},
     {"PCGrad", [](int) -> CombinerOptions { return PCGradOptions(); }},
     {"PCGradSeeded", [](int) -> CombinerOptions { return PCGradOptions{SeededOrder{5}}; }},
+    {"GradVac", [](int) -> CombinerOptions { return GradVacOptions(); }},
 };
 // clang-format on
 
