@@ -16,6 +16,7 @@ struct Maker {
   Made operator()(const RandomOptions& options) { return MakeRandom(options, m); }
   Made operator()(const PCGradOptions& options) { return MakePCGrad(options, m); }
   Made operator()(const GradVacOptions& options) { return MakeGradVac(options, m); }
+  Made operator()(const IMTLGOptions& options) { return MakeIMTLG(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -26,6 +27,7 @@ constexpr const char* kNames[] = {
     kRandomName,
     kPCGradName,
     kGradVacName,
+    kIMTLGName,
 };
 // clang-format on
 

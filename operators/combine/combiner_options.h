@@ -8,6 +8,7 @@
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
 #include "operators/combine/gradvac.h"
+#include "operators/combine/imtlg.h"
 #include "operators/combine/mean.h"
 #include "operators/combine/pcgrad.h"
 #include "operators/combine/random.h"
@@ -25,6 +26,7 @@ using CombinerOptions = std::variant<
     , RandomOptions
     , PCGradOptions
     , GradVacOptions
+    , IMTLGOptions
     >;
 // clang-format on
 

@@ -26,6 +26,7 @@ const Method kMethods[] = {
     {"PCGrad", [](int) -> CombinerOptions { return PCGradOptions(); }},
     {"PCGradSeeded", [](int) -> CombinerOptions { return PCGradOptions{SeededOrder{5}}; }},
     {"GradVac", [](int) -> CombinerOptions { return GradVacOptions(); }},
+    {"IMTLG", [](int) -> CombinerOptions { return IMTLGOptions(); }},
 };
 // clang-format on
 
