@@ -17,6 +17,7 @@ struct Maker {
   Made operator()(const PCGradOptions& options) { return MakePCGrad(options, m); }
   Made operator()(const GradVacOptions& options) { return MakeGradVac(options, m); }
   Made operator()(const IMTLGOptions& options) { return MakeIMTLG(options, m); }
+  Made operator()(const MGDAOptions& options) { return MakeMGDA(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -28,6 +29,7 @@ constexpr const char* kNames[] = {
     kPCGradName,
     kGradVacName,
     kIMTLGName,
+    kMGDAName,
 };
 // clang-format on
 

@@ -10,6 +10,7 @@
 #include "operators/combine/gradvac.h"
 #include "operators/combine/imtlg.h"
 #include "operators/combine/mean.h"
+#include "operators/combine/mgda.h"
 #include "operators/combine/pcgrad.h"
 #include "operators/combine/random.h"
 #include "operators/combine/sum.h"
@@ -27,6 +28,7 @@ using CombinerOptions = std::variant<
     , PCGradOptions
     , GradVacOptions
     , IMTLGOptions
+    , MGDAOptions
     >;
 // clang-format on
 

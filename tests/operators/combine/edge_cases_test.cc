@@ -27,6 +27,7 @@ const Method kMethods[] = {
     {"PCGradSeeded", [](int) -> CombinerOptions { return PCGradOptions{SeededOrder{5}}; }},
     {"GradVac", [](int) -> CombinerOptions { return GradVacOptions(); }},
     {"IMTLG", [](int) -> CombinerOptions { return IMTLGOptions(); }},
+    {"MGDA", [](int) -> CombinerOptions { return MGDAOptions(); }},
 };
 // clang-format on
 
