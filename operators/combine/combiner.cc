@@ -18,6 +18,8 @@ struct Maker {
   Made operator()(const GradVacOptions& options) { return MakeGradVac(options, m); }
   Made operator()(const IMTLGOptions& options) { return MakeIMTLG(options, m); }
   Made operator()(const MGDAOptions& options) { return MakeMGDA(options, m); }
+  Made operator()(const UPGradOptions& options) { return MakeUPGrad(options, m); }
+  Made operator()(const DualProjOptions& options) { return MakeDualProj(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -30,6 +32,8 @@ constexpr const char* kNames[] = {
     kGradVacName,
     kIMTLGName,
     kMGDAName,
+    kUPGradName,
+    kDualProjName,
 };
 // clang-format on
 

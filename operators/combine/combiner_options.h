@@ -7,6 +7,7 @@
 // clang-format off
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
+#include "operators/combine/dualproj.h"
 #include "operators/combine/gradvac.h"
 #include "operators/combine/imtlg.h"
 #include "operators/combine/mean.h"
@@ -14,6 +15,7 @@
 #include "operators/combine/pcgrad.h"
 #include "operators/combine/random.h"
 #include "operators/combine/sum.h"
+#include "operators/combine/upgrad.h"
 // clang-format on
 
 namespace concord {
@@ -29,6 +31,8 @@ using CombinerOptions = std::variant<
     , GradVacOptions
     , IMTLGOptions
     , MGDAOptions
+    , UPGradOptions
+    , DualProjOptions
     >;
 // clang-format on
 

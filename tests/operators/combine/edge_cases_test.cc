@@ -28,6 +28,9 @@ const Method kMethods[] = {
     {"GradVac", [](int) -> CombinerOptions { return GradVacOptions(); }},
     {"IMTLG", [](int) -> CombinerOptions { return IMTLGOptions(); }},
     {"MGDA", [](int) -> CombinerOptions { return MGDAOptions(); }},
+    {"UPGrad", [](int) -> CombinerOptions { return UPGradOptions(); }},
+    {"UPGradRegularised", [](int) -> CombinerOptions { return UPGradOptions{{}, 1e-4}; }},
+    {"DualProj", [](int) -> CombinerOptions { return DualProjOptions(); }},
 };
 // clang-format on
 
