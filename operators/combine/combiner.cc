@@ -20,6 +20,7 @@ struct Maker {
   Made operator()(const MGDAOptions& options) { return MakeMGDA(options, m); }
   Made operator()(const UPGradOptions& options) { return MakeUPGrad(options, m); }
   Made operator()(const DualProjOptions& options) { return MakeDualProj(options, m); }
+  Made operator()(const CAGradOptions& options) { return MakeCAGrad(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -34,6 +35,7 @@ constexpr const char* kNames[] = {
     kMGDAName,
     kUPGradName,
     kDualProjName,
+    kCAGradName,
 };
 // clang-format on
 

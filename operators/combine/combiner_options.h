@@ -5,6 +5,7 @@
 #include <variant>
 
 // clang-format off
+#include "operators/combine/cagrad.h"
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
 #include "operators/combine/dualproj.h"
@@ -33,6 +34,7 @@ using CombinerOptions = std::variant<
     , MGDAOptions
     , UPGradOptions
     , DualProjOptions
+    , CAGradOptions
     >;
 // clang-format on
 

@@ -31,6 +31,8 @@ const Method kMethods[] = {
     {"UPGrad", [](int) -> CombinerOptions { return UPGradOptions(); }},
     {"UPGradRegularised", [](int) -> CombinerOptions { return UPGradOptions{{}, 1e-4}; }},
     {"DualProj", [](int) -> CombinerOptions { return DualProjOptions(); }},
+    {"CAGrad", [](int) -> CombinerOptions { return CAGradOptions{0.5}; }},
+    {"CAGradWide", [](int) -> CombinerOptions { return CAGradOptions{1.0}; }},
 };
 // clang-format on
 
