@@ -21,6 +21,8 @@ struct Maker {
   Made operator()(const UPGradOptions& options) { return MakeUPGrad(options, m); }
   Made operator()(const DualProjOptions& options) { return MakeDualProj(options, m); }
   Made operator()(const CAGradOptions& options) { return MakeCAGrad(options, m); }
+  Made operator()(const NashMTLOptions& options) { return MakeNashMTL(options, m); }
+  Made operator()(const FairGradOptions& options) { return MakeFairGrad(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -36,6 +38,8 @@ constexpr const char* kNames[] = {
     kUPGradName,
     kDualProjName,
     kCAGradName,
+    kNashMTLName,
+    kFairGradName,
 };
 // clang-format on
 

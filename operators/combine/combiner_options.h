@@ -9,10 +9,12 @@
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
 #include "operators/combine/dualproj.h"
+#include "operators/combine/fairgrad.h"
 #include "operators/combine/gradvac.h"
 #include "operators/combine/imtlg.h"
 #include "operators/combine/mean.h"
 #include "operators/combine/mgda.h"
+#include "operators/combine/nash_mtl.h"
 #include "operators/combine/pcgrad.h"
 #include "operators/combine/random.h"
 #include "operators/combine/sum.h"
@@ -35,6 +37,8 @@ using CombinerOptions = std::variant<
     , UPGradOptions
     , DualProjOptions
     , CAGradOptions
+    , NashMTLOptions
+    , FairGradOptions
     >;
 // clang-format on
 

@@ -33,6 +33,10 @@ const Method kMethods[] = {
     {"DualProj", [](int) -> CombinerOptions { return DualProjOptions(); }},
     {"CAGrad", [](int) -> CombinerOptions { return CAGradOptions{0.5}; }},
     {"CAGradWide", [](int) -> CombinerOptions { return CAGradOptions{1.0}; }},
+    {"NashMTL", [](int) -> CombinerOptions { return NashMTLOptions(); }},
+    {"NashMTLScheduled", [](int) -> CombinerOptions { return NashMTLOptions{0, 2}; }},
+    {"FairGrad", [](int) -> CombinerOptions { return FairGradOptions{2}; }},
+    {"FairGradSteep", [](int) -> CombinerOptions { return FairGradOptions{.05}; }},
 };
 // clang-format on
 
