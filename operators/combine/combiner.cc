@@ -23,6 +23,7 @@ struct Maker {
   Made operator()(const CAGradOptions& options) { return MakeCAGrad(options, m); }
   Made operator()(const NashMTLOptions& options) { return MakeNashMTL(options, m); }
   Made operator()(const FairGradOptions& options) { return MakeFairGrad(options, m); }
+  Made operator()(const AlignedMTLOptions& options) { return MakeAlignedMTL(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -40,6 +41,7 @@ constexpr const char* kNames[] = {
     kCAGradName,
     kNashMTLName,
     kFairGradName,
+    kAlignedMTLName,
 };
 // clang-format on
 

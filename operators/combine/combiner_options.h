@@ -5,6 +5,7 @@
 #include <variant>
 
 // clang-format off
+#include "operators/combine/aligned_mtl.h"
 #include "operators/combine/cagrad.h"
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
@@ -39,6 +40,7 @@ using CombinerOptions = std::variant<
     , CAGradOptions
     , NashMTLOptions
     , FairGradOptions
+    , AlignedMTLOptions
     >;
 // clang-format on
 

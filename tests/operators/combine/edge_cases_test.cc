@@ -37,6 +37,7 @@ const Method kMethods[] = {
     {"NashMTLScheduled", [](int) -> CombinerOptions { return NashMTLOptions{0, 2}; }},
     {"FairGrad", [](int) -> CombinerOptions { return FairGradOptions{2}; }},
     {"FairGradSteep", [](int) -> CombinerOptions { return FairGradOptions{.05}; }},
+    {"AlignedMTL", [](int) -> CombinerOptions { return AlignedMTLOptions(); }},
 };
 // clang-format on
 
