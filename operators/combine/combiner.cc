@@ -24,6 +24,7 @@ struct Maker {
   Made operator()(const NashMTLOptions& options) { return MakeNashMTL(options, m); }
   Made operator()(const FairGradOptions& options) { return MakeFairGrad(options, m); }
   Made operator()(const AlignedMTLOptions& options) { return MakeAlignedMTL(options, m); }
+  Made operator()(const KrumOptions& options) { return MakeKrum(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -42,6 +43,7 @@ constexpr const char* kNames[] = {
     kNashMTLName,
     kFairGradName,
     kAlignedMTLName,
+    kKrumName,
 };
 // clang-format on
 

@@ -13,6 +13,7 @@
 #include "operators/combine/fairgrad.h"
 #include "operators/combine/gradvac.h"
 #include "operators/combine/imtlg.h"
+#include "operators/combine/krum.h"
 #include "operators/combine/mean.h"
 #include "operators/combine/mgda.h"
 #include "operators/combine/nash_mtl.h"
@@ -41,6 +42,7 @@ using CombinerOptions = std::variant<
     , NashMTLOptions
     , FairGradOptions
     , AlignedMTLOptions
+    , KrumOptions
     >;
 // clang-format on
 

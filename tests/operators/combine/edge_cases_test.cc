@@ -38,6 +38,7 @@ const Method kMethods[] = {
     {"FairGrad", [](int) -> CombinerOptions { return FairGradOptions{2}; }},
     {"FairGradSteep", [](int) -> CombinerOptions { return FairGradOptions{.05}; }},
     {"AlignedMTL", [](int) -> CombinerOptions { return AlignedMTLOptions(); }},
+    {"Krum", [](int) -> CombinerOptions { return KrumOptions(); }},
 };
 // clang-format on
 
