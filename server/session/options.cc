@@ -11,6 +11,7 @@
 #include "google/protobuf/util/message_differencer.h"
 #include "google/protobuf/util/time_util.h"
 #include "operators/errors.h"
+#include "proto/options/combiner_options.h"
 #include "proto/wire/checksum.h"
 
 namespace concord {
@@ -82,16 +83,14 @@ absl::Status NormalizeDuration(absl::string_view field, bool given,
                                     absl::FormatDuration(most)));
 }
 
-void NormalizeCombiner(v1::CombinerOptions* combiner) {
-  v1::ConFIGOptions* config = combiner->mutable_config();
-  if (config->weight().method_case() == v1::WeightOptions::METHOD_NOT_SET) {
-    config->mutable_weight()->mutable_equal();
-  }
-  config->mutable_length()->mutable_projection();
+absl::Status NormalizeCombiner(v1::CombinerOptions* combiner) {
+  absl::StatusOr<CombinerOptions> options = FromMessage(*combiner);
+  if (!options.ok()) return options.status();
+  *combiner = ToMessage(*options);
+  return absl::OkStatus();
 }
 
-void NormalizeOptions(v1::OperatorOptions* options) {
-  NormalizeCombiner(options->mutable_combiner());
+absl::Status NormalizeOptions(v1::OperatorOptions* options) {
   v1::MomentumOptions* momentum = options->mutable_momentum();
   if (momentum->method_case() != v1::MomentumOptions::kNone) {
     v1::PseudoMomentumOptions* pseudo = momentum->mutable_pseudo();
@@ -104,6 +103,7 @@ void NormalizeOptions(v1::OperatorOptions* options) {
           v1::LossRecorderOptions::METHOD_NOT_SET) {
     options->clear_loss_recorder();
   }
+  return NormalizeCombiner(options->mutable_combiner());
 }
 
 absl::Status CheckLayout(const v1::Session& session) {
@@ -134,15 +134,6 @@ absl::Status CheckLayout(const v1::Session& session) {
 
 Dtype ToDtype(v1::DataType type) {
   return type == v1::FLOAT64 ? Dtype::kFloat64 : Dtype::kFloat32;
-}
-
-CombinerOptions ToCombinerOptions(const v1::CombinerOptions& message) {
-  ConFIGOptions config;
-  if (message.config().weight().has_given()) {
-    const auto& weights = message.config().weight().given().weights();
-    config.weight = GivenWeightOptions{{weights.begin(), weights.end()}};
-  }
-  return config;
 }
 
 // Catches the first difference by field path.
@@ -282,10 +273,11 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
   status = CheckLayout(result);
   if (!status.ok()) return status;
   result.set_layout_hash(LayoutHash(result.layout()));
-  NormalizeOptions(result.mutable_options());
-  status = InRequest(MomentumOperator::Validate(ToOperatorOptions(result)),
-                     "session.", "session.options.");
-  if (!status.ok()) return status;
+  status = NormalizeOptions(result.mutable_options());
+  if (status.ok()) {
+    status = MomentumOperator::Validate(ToOperatorOptions(result));
+  }
+  if (!status.ok()) return InRequest(status, "session.", "session.options.");
   return result;
 }
 
@@ -304,7 +296,8 @@ OperatorOptions ToOperatorOptions(const v1::Session& normalized) {
         PseudoMomentumOptions{operators.momentum().pseudo().beta_1(),
                               operators.momentum().pseudo().beta_2()};
   }
-  options.combiner = ToCombinerOptions(operators.combiner());
+  // Normalized: cannot fail.
+  options.combiner = *FromMessage(operators.combiner());
   if (operators.loss_recorder().has_latest()) {
     options.loss_recorder = LatestLossRecorderOptions{};
   }
@@ -327,7 +320,11 @@ absl::StatusOr<OperatorOptions> ToOperatorOptions(
   options.num_parameters = header.num_parameters();
   options.dtype = ToDtype(type);
   options.momentum = NoMomentumOptions{};
-  options.combiner = ToCombinerOptions(header.combiner());
+  absl::StatusOr<CombinerOptions> combiner = FromMessage(header.combiner());
+  if (!combiner.ok()) {
+    return InRequest(combiner.status(), "header.", "header.");
+  }
+  options.combiner = *std::move(combiner);
   if (!header.losses().empty()) {
     options.loss_recorder = LatestLossRecorderOptions{};
     if (header.losses_size() != options.num_vectors) {
@@ -344,8 +341,9 @@ absl::StatusOr<OperatorOptions> ToOperatorOptions(
 absl::StatusOr<CombinerOptions> ToCombinerOptions(
     const v1::CombinerOptions& message, int num_vectors,
     absl::string_view prefix) {
-  CombinerOptions options = ToCombinerOptions(message);
-  const absl::Status status = MakeCombiner(options, num_vectors).status();
+  absl::StatusOr<CombinerOptions> options = FromMessage(message);
+  absl::Status status = options.status();
+  if (status.ok()) status = MakeCombiner(*options, num_vectors).status();
   if (!status.ok()) return InRequest(status, prefix, prefix);
   return options;
 }
