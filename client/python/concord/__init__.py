@@ -1,6 +1,6 @@
 """Conflict-free gradient combination, with the names of the conflictfree package.
 
-Modules: momentum_operator, grad_operator, loss_recorder, weight_model,
+Modules: momentum_operator, grad_operator, methods, loss_recorder, weight_model,
 length_model, utils; session for jobs of several workers; errors.
 """
 
@@ -10,6 +10,8 @@ from concord.grad_operator import (
     ConFIG_update_double,
     ConFIGOperator,
     GradientOperator,
+    IMTLGOperator,
+    PCGradOperator,
 )
 from concord.length_model import LengthModel, ProjectionLength
 from concord.loss_recorder import LatestLossRecorder, LossRecorder
@@ -28,10 +30,12 @@ __all__ = [
     "EqualWeight",
     "GivenWeight",
     "GradientOperator",
+    "IMTLGOperator",
     "LatestLossRecorder",
     "LengthModel",
     "LossRecorder",
     "MomentumOperator",
+    "PCGradOperator",
     "ProjectionLength",
     "PseudoMomentumOperator",
     "Session",

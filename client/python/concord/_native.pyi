@@ -11,6 +11,7 @@ class Options:
     def dtype(self) -> str: ...
     def validate(self) -> None: ...
 
+def check_combiner(combiner: str) -> None: ...
 def make_options(
     *,
     num_vectors: int,
@@ -20,7 +21,7 @@ def make_options(
     momentum: str = "pseudo",
     beta_1: float = 0.9,
     beta_2: float = 0.999,
-    weights: Sequence[float] | None = None,
+    combiner: str = "{}",
     recorder: str | None = None,
 ) -> Options: ...
 

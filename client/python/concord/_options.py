@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from typing import Any, Optional
 
 from concord import _native
-from concord.length_model import ProjectionLength
 from concord.loss_recorder import LatestLossRecorder, LossRecorder
-from concord.weight_model import EqualWeight, GivenWeight
 
 
 def resolve_server(server: Optional[str]) -> Optional[str]:
@@ -20,23 +20,19 @@ def resolve_server(server: Optional[str]) -> Optional[str]:
 
 def derived_part(gradient_operator: Any, loss_recorder: Optional[LossRecorder]) -> Optional[object]:
     """The first part whose arithmetic is the user's own Python, if any."""
-    part = derived_from_config(gradient_operator)
+    part = derived_from_engine(gradient_operator)
     if part is None and loss_recorder is not None and type(loss_recorder) is not LatestLossRecorder:
         return loss_recorder
     return part
 
 
-def derived_from_config(gradient_operator: Any) -> Optional[object]:
-    """The operator, or its weight or length model, where that is not the engine's."""
-    from concord.grad_operator import ConFIGOperator
+def derived_from_engine(gradient_operator: Any) -> Optional[object]:
+    """The operator, or a part of it, where that is not the engine's."""
+    from concord._engine_operator import EngineOperator
 
-    if type(gradient_operator) is not ConFIGOperator:
+    if type(gradient_operator) not in EngineOperator.known:
         return gradient_operator
-    if type(gradient_operator.weight_model) not in (EqualWeight, GivenWeight):
-        return gradient_operator.weight_model
-    if type(gradient_operator.length_model) is not ProjectionLength:
-        return gradient_operator.length_model
-    return None
+    return gradient_operator._derived_part()
 
 
 def refuse_derived(part: Optional[object]) -> None:
@@ -47,6 +43,26 @@ def refuse_derived(part: Optional[object]) -> None:
             "embedded only; against a server use concord's own operators, weights, lengths and "
             "recorders (server='' keeps this operator embedded)"
         )
+
+
+def combiner_message(gradient_operator: Any) -> str:
+    """The engine's gradient operator as a concord.v1.CombinerOptions in JSON."""
+    return as_json(gradient_operator._message())
+
+
+def as_json(message: Any) -> str:
+    """JSON as protobuf reads it: numbers that are not finite are strings."""
+    return json.dumps(_finite(message))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+    return value
 
 
 def make_options(
@@ -62,7 +78,6 @@ def make_options(
     recorder: bool = False,
 ) -> _native.Options:
     """Options of an operator whose parts are all the engine's."""
-    model = gradient_operator.weight_model
     return _native.make_options(
         num_vectors=num_vectors,
         num_parameters=num_parameters,
@@ -71,6 +86,6 @@ def make_options(
         momentum=momentum,
         beta_1=beta_1,
         beta_2=beta_2,
-        weights=list(model.weights) if isinstance(model, GivenWeight) else None,
+        combiner=combiner_message(gradient_operator),
         recorder="latest" if recorder else None,
     )

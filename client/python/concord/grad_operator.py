@@ -1,4 +1,8 @@
-"""Gradient operators: the losses' gradients in, one conflict-free gradient out."""
+"""Gradient operators: the losses' gradients in, one conflict-free gradient out.
+
+ConFIG and the operators of the conflictfree package; concord.methods has the
+rest of the field's.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +12,32 @@ from typing import Any, Optional, Union
 
 import torch
 
-from concord._embedded import EmbeddedBackend
-from concord._inputs import Rows, parse_gradients
-from concord._options import derived_from_config, refuse_derived, resolve_server
+from concord._engine_operator import EngineOperator, GradientOperator, engine_operator
+from concord._inputs import Rows
+from concord._options import derived_from_engine, refuse_derived
 from concord.length_model import LengthModel, ProjectionLength
-from concord.utils import put_gradients
+from concord.methods import IMTLGOperator, PCGradOperator
 from concord.weight_model import EqualWeight, GivenWeight, WeightModel
 
-__all__ = ["GradientOperator", "ConFIGOperator", "ConFIG_update", "ConFIG_update_double"]
+__all__ = [
+    "GradientOperator",
+    "ConFIGOperator",
+    "ConFIG_update",
+    "ConFIG_update_double",
+    "IMTLGOperator",
+    "IMTLG_update",
+    "PCGradOperator",
+    "PCGrad_update",
+]
 
 
-class GradientOperator:
-    """Base class. A class derived from it works embedded, not against a server."""
-
-    def __init__(self) -> None:
-        pass
-
-    def calculate_gradient(
-        self,
-        grads: Union[torch.Tensor, Sequence[torch.Tensor]],
-        losses: Optional[Sequence] = None,
-    ) -> torch.Tensor:
-        """The combination of the rows of `grads`: (m, n), or m vectors (n,)."""
-        raise NotImplementedError(f"{type(self).__name__} has to define calculate_gradient")
-
-    def update_gradient(
-        self,
-        network: torch.nn.Module,
-        grads: Union[torch.Tensor, Sequence[torch.Tensor]],
-        losses: Optional[Sequence] = None,
-    ) -> None:
-        """Makes the combination the network's gradients."""
-        put_gradients(network, self.calculate_gradient(grads, losses), "skip", "pad_value")
-
-
-class ConFIGOperator(GradientOperator):
+@engine_operator
+class ConFIGOperator(EngineOperator):
     """The direction with the same positive cosine (or cosines in the ratio of given
     weights) to every gradient.
 
     `allow_simplified_model` and `use_least_square` choose between algorithms in
     the conflictfree package; here the solve is exact whatever they say.
-
-    `server` (default: CONCORD_SERVER) lets a server combine; "" never does. A
-    momentum operator has a server of its own and does not look at this one.
     """
 
     def __init__(
@@ -62,7 +49,6 @@ class ConFIGOperator(GradientOperator):
         *,
         server: Optional[str] = None,
     ) -> None:
-        super().__init__()
         if not callable(getattr(weight_model, "get_weights", None)):
             raise TypeError(f"weight_model must be a WeightModel, not {weight_model!r}")
         if not callable(getattr(length_model, "rescale_length", None)):
@@ -71,44 +57,29 @@ class ConFIGOperator(GradientOperator):
         self.length_model = length_model
         self.allow_simplified_model = allow_simplified_model
         self.use_least_square = use_least_square
-        self.server = server
+        super().__init__(server=server)
         if server:
-            refuse_derived(derived_from_config(self))
-        self._backend: Optional[EmbeddedBackend] = None
-        self._shape: Any = None
+            refuse_derived(derived_from_engine(self))
 
-    def calculate_gradient(
-        self,
-        grads: Union[torch.Tensor, Sequence[torch.Tensor]],
-        losses: Optional[Sequence] = None,
-    ) -> torch.Tensor:
-        rows = parse_gradients(grads, None)
-        server = resolve_server(self.server)
-        if server is not None and type(self) is ConFIGOperator:
-            refuse_derived(derived_from_config(self))
-            from concord.session import combine
+    def _message(self) -> dict[str, Any]:
+        return _config_message(getattr(self.weight_model, "weights", None))
 
-            return combine(server, self, rows).to(device=rows.device, dtype=rows.dtype)
-        return self._combine(rows, losses).to(rows.dtype)
+    def _derived_part(self) -> Optional[object]:
+        if type(self.weight_model) not in (EqualWeight, GivenWeight):
+            return self.weight_model
+        if type(self.length_model) is not ProjectionLength:
+            return self.length_model
+        return None
 
     def _combine(self, rows: Rows, losses: Optional[Sequence]) -> torch.Tensor:
-        weights = self._weights(rows, losses)
-        shape = (len(rows.rows), rows.length, rows.rows[0].dtype, rows.device, weights)
-        backend = self._backend if shape == self._shape else None
-        if backend is None:
-            settings: dict[str, Any] = {"num_vectors": len(rows.rows), "momentum": "none"}
-            if weights is not None:
-                settings["weights"] = list(weights)
-            backend = EmbeddedBackend(settings, rows)
-        combined = backend.step(list(range(len(rows.rows))), rows)
-        self._backend, self._shape = backend, shape
+        combined = self._step(rows, _config_message(self._weights(rows, losses)))
         if type(self.length_model) is ProjectionLength:
             return combined
         return self.length_model.rescale_length(
             target_vector=combined, gradients=torch.stack(rows.rows), losses=losses
         )
 
-    def _weights(self, rows: Rows, losses: Optional[Sequence]) -> Optional[tuple[float, ...]]:
+    def _weights(self, rows: Rows, losses: Optional[Sequence]) -> Optional[Sequence[float]]:
         model = self.weight_model
         if type(model) is EqualWeight:
             return None
@@ -118,10 +89,13 @@ class ConFIGOperator(GradientOperator):
         parameters = inspect.signature(model.get_weights).parameters
         if "device" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             arguments["device"] = rows.device
-        return tuple(torch.as_tensor(model.get_weights(**arguments)).double().reshape(-1).tolist())
+        return torch.as_tensor(model.get_weights(**arguments)).double().reshape(-1).tolist()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_backend": None, "_shape": None}
+
+def _config_message(weights: Optional[Sequence[float]]) -> dict[str, Any]:
+    if weights is None:
+        return {"config": {}}
+    return {"config": {"weight": {"given": {"weights": list(weights)}}}}
 
 
 def ConFIG_update(
@@ -145,3 +119,13 @@ def ConFIG_update_double(
 ) -> torch.Tensor:
     """ConFIG_update of two gradients."""
     return ConFIG_update([grad_1, grad_2], weight_model, length_model, losses=losses)
+
+
+def PCGrad_update(grads: Union[torch.Tensor, Sequence[torch.Tensor]]) -> torch.Tensor:
+    """PCGradOperator as a function."""
+    return PCGradOperator().calculate_gradient(grads)
+
+
+def IMTLG_update(grads: Union[torch.Tensor, Sequence[torch.Tensor]]) -> torch.Tensor:
+    """IMTLGOperator as a function."""
+    return IMTLGOperator().calculate_gradient(grads)

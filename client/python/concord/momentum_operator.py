@@ -14,7 +14,13 @@ import torch
 from concord import _process
 from concord._embedded import EmbeddedBackend
 from concord._inputs import Rows, is_gradients, parse_gradients, parse_indexes, parse_losses
-from concord._options import derived_from_config, derived_part, make_options, refuse_derived
+from concord._options import (
+    combiner_message,
+    derived_from_engine,
+    derived_part,
+    make_options,
+    refuse_derived,
+)
 from concord._options import resolve_server as _resolve_server
 from concord._vectors import VectorBackend
 from concord.errors import InvalidArgumentError, invalid
@@ -132,7 +138,7 @@ class PseudoMomentumOperator(MomentumOperator):
         super().__init__(m, beta_1, beta_2, gradient_operator, loss_recorder)  # type: ignore[arg-type]
         self.server = _resolve_server(server)
         self._max_vectors_per_step = max_vectors_per_step or 0
-        self._native = derived_from_config(gradient_operator) is None
+        self._native = derived_from_engine(gradient_operator) is None
         if self._native:
             make_options(gradient_operator, num_parameters=1, **self._settings()).validate()
         if self.server is not None:
@@ -257,9 +263,7 @@ class PseudoMomentumOperator(MomentumOperator):
         if self._backend is None:
             if self._native:
                 settings = self._settings()
-                weights = getattr(self.gradient_operator.weight_model, "weights", None)  # type: ignore[attr-defined]
-                if weights is not None:
-                    settings["weights"] = list(weights)
+                settings["combiner"] = combiner_message(self.gradient_operator)
                 self._backend = EmbeddedBackend(settings, rows)
             else:
                 self._backend = VectorBackend(

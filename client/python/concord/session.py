@@ -362,7 +362,7 @@ def _delete_quietly(native: _native.RemoteSession, generation: int) -> None:
         native.leave()
 
 
-def combine(server: str, gradient_operator: ConFIGOperator, rows: Rows) -> torch.Tensor:
+def combine(server: str, gradient_operator: GradientOperator, rows: Rows) -> torch.Tensor:
     """A stateless combination on a server."""
     options = make_options(
         gradient_operator,

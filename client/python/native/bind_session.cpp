@@ -15,6 +15,7 @@
 #include "client/python/native/errors.h"
 #include "client/python/native/proto_options.h"
 #include "client/python/native/remote.h"
+#include "proto/options/combiner_options.h"
 
 namespace concord::python {
 
@@ -176,7 +177,7 @@ std::unique_ptr<ResultBuffer> Combine(const std::string& server,
                                       const std::vector<uintptr_t>& addresses,
                                       double timeout) {
   v1::CombineHeader header;
-  *header.mutable_combiner() = ToProto(options.combiner);
+  *header.mutable_combiner() = ToMessage(options.combiner);
   header.set_num_vectors(options.num_vectors);
   header.set_num_parameters(options.num_parameters);
   header.set_data_type(ToProto(options.dtype));

@@ -1,17 +1,16 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/python/native/bind.h"
 #include "client/python/native/errors.h"
+#include "google/protobuf/util/json_util.h"
 #include "operators/errors.h"
 #include "operators/momentum/momentum_operator.h"
+#include "proto/options/combiner_options.h"
 
 namespace concord::python {
 
@@ -29,12 +28,23 @@ int ToCount(absl::string_view field, int64_t value) {
   return static_cast<int>(value);
 }
 
+// `json`: a concord.v1.CombinerOptions in protobuf's JSON form.
+CombinerOptions ParseCombiner(const std::string& json) {
+  v1::CombinerOptions message;
+  const auto parsed =
+      google::protobuf::util::JsonStringToMessage(json, &message);
+  if (!parsed.ok()) {
+    Raise(InvalidField("INVALID_OPTION", "combiner", json,
+                       "a concord.v1.CombinerOptions"));
+  }
+  return ValueOrRaise(FromMessage(message));
+}
+
 OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
                             const std::string& dtype,
                             int64_t max_vectors_per_step,
                             const std::string& momentum, double beta_1,
-                            double beta_2,
-                            std::optional<std::vector<double>> weights,
+                            double beta_2, const std::string& combiner,
                             const std::optional<std::string>& recorder) {
   OperatorOptions options;
   options.num_vectors = ToCount("num_vectors", num_vectors);
@@ -55,11 +65,7 @@ OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
     Raise(
         InvalidField("INVALID_OPTION", "momentum", momentum, "pseudo or none"));
   }
-  ConFIGOptions config;
-  if (weights.has_value()) {
-    config.weight = GivenWeightOptions{*std::move(weights)};
-  }
-  options.combiner = std::move(config);
+  options.combiner = ParseCombiner(combiner);
   if (recorder == "latest") {
     options.loss_recorder = LatestLossRecorderOptions{};
   } else if (recorder.has_value()) {
@@ -81,11 +87,18 @@ void BindOptions(nb::module_& module) {
       .def("validate", [](const OperatorOptions& options) {
         RaiseIfError(MomentumOperator::Validate(options));
       });
+  // Refuses what no operator could be made with; sizes are not looked at.
+  module.def(
+      "check_combiner",
+      [](const std::string& combiner) {
+        RaiseIfError(MakeCombiner(ParseCombiner(combiner), 0).status());
+      },
+      nb::arg("combiner"));
   module.def("make_options", &MakeOptions, nb::kw_only(),
              nb::arg("num_vectors"), nb::arg("num_parameters") = 1,
              nb::arg("dtype") = "float32", nb::arg("max_vectors_per_step") = 0,
              nb::arg("momentum") = "pseudo", nb::arg("beta_1") = 0.9,
-             nb::arg("beta_2") = 0.999, nb::arg("weights") = nb::none(),
+             nb::arg("beta_2") = 0.999, nb::arg("combiner") = "{}",
              nb::arg("recorder") = nb::none());
 }
 

@@ -2,24 +2,12 @@
 
 #include <variant>
 
+#include "proto/options/combiner_options.h"
+
 namespace concord::python {
 
 v1::DataType ToProto(Dtype dtype) {
   return dtype == Dtype::kFloat32 ? v1::FLOAT32 : v1::FLOAT64;
-}
-
-v1::CombinerOptions ToProto(const CombinerOptions& options) {
-  v1::CombinerOptions result;
-  const auto& config = std::get<ConFIGOptions>(options);
-  auto* weight = result.mutable_config()->mutable_weight();
-  if (const auto* given = std::get_if<GivenWeightOptions>(&config.weight)) {
-    weight->mutable_given()->mutable_weights()->Assign(given->weights.begin(),
-                                                       given->weights.end());
-  } else {
-    weight->mutable_equal();
-  }
-  result.mutable_config()->mutable_length()->mutable_projection();
-  return result;
 }
 
 v1::Session ToProto(const OperatorOptions& options) {
@@ -29,7 +17,7 @@ v1::Session ToProto(const OperatorOptions& options) {
   session.set_data_type(ToProto(options.dtype));
   session.set_max_vectors_per_step(options.max_vectors_per_step);
   auto* operators = session.mutable_options();
-  *operators->mutable_combiner() = ToProto(options.combiner);
+  *operators->mutable_combiner() = ToMessage(options.combiner);
   if (const auto* pseudo =
           std::get_if<PseudoMomentumOptions>(&options.momentum)) {
     auto* message = operators->mutable_momentum()->mutable_pseudo();

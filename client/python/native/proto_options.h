@@ -2,13 +2,10 @@
 #ifndef CONCORD_CLIENT_PYTHON_NATIVE_PROTO_OPTIONS_H_
 #define CONCORD_CLIENT_PYTHON_NATIVE_PROTO_OPTIONS_H_
 
-#include "concord/v1/operators.pb.h"
 #include "concord/v1/session.pb.h"
 #include "operators/momentum/momentum_operator.h"
 
 namespace concord::python {
-
-v1::CombinerOptions ToProto(const CombinerOptions& options);
 
 // What a session's creator gives of it: sizes, type and operator.
 v1::Session ToProto(const OperatorOptions& options);

@@ -1,0 +1,116 @@
+"""Base classes of gradient operators: of all, and of those that the engine has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Optional, TypeVar, Union
+
+import torch
+
+from concord import _native
+from concord._embedded import EmbeddedBackend
+from concord._inputs import Rows, parse_gradients
+from concord._options import as_json, combiner_message, refuse_derived, resolve_server
+from concord.utils import put_gradients
+
+
+class GradientOperator:
+    """Base class. A class derived from it works embedded, not against a server."""
+
+    def __init__(self) -> None:
+        pass
+
+    def calculate_gradient(
+        self,
+        grads: Union[torch.Tensor, Sequence[torch.Tensor]],
+        losses: Optional[Sequence] = None,
+    ) -> torch.Tensor:
+        """The combination of the rows of `grads`: (m, n), or m vectors (n,)."""
+        raise NotImplementedError(f"{type(self).__name__} has to define calculate_gradient")
+
+    def update_gradient(
+        self,
+        network: torch.nn.Module,
+        grads: Union[torch.Tensor, Sequence[torch.Tensor]],
+        losses: Optional[Sequence] = None,
+    ) -> None:
+        """Makes the combination the network's gradients."""
+        put_gradients(network, self.calculate_gradient(grads, losses), "skip", "pad_value")
+
+
+class EngineOperator(GradientOperator):
+    """Base class of the operators whose arithmetic is the engine's.
+
+    `server` (default: CONCORD_SERVER) lets a server combine; "" never does. A
+    momentum operator has a server of its own and does not look at this one.
+    """
+
+    # The classes themselves: what a user derives from one may compute anything.
+    known: ClassVar[set[type]] = set()
+    # Whether a step depends on the steps before it.
+    stateful = False
+
+    def __init__(self, *, server: Optional[str] = None) -> None:
+        super().__init__()
+        self.server = server
+        self._backend: Optional[EmbeddedBackend] = None
+        self._shape: Any = None
+        if type(self) in self.known:
+            # Says what is wrong with an option before any gradient is there.
+            _native.check_combiner(combiner_message(self))
+
+    def _message(self) -> dict[str, Any]:
+        """The options: a concord.v1.CombinerOptions in JSON's terms."""
+        raise NotImplementedError
+
+    def _derived_part(self) -> Optional[object]:
+        """A part of the operator that the engine does not have."""
+        return None
+
+    def calculate_gradient(
+        self,
+        grads: Union[torch.Tensor, Sequence[torch.Tensor]],
+        losses: Optional[Sequence] = None,
+    ) -> torch.Tensor:
+        rows = parse_gradients(grads, None)
+        server = resolve_server(self.server)
+        if server is not None and type(self) in self.known:
+            refuse_derived(self._derived_part())
+            if self.stateful:
+                raise ValueError(
+                    f"{type(self).__name__} remembers its steps, and a single combination on a "
+                    "server does not: use it in a momentum operator or a Session with "
+                    "momentum='none', or embedded (server='')"
+                )
+            from concord.session import combine
+
+            return combine(server, self, rows).to(device=rows.device, dtype=rows.dtype)
+        return self._combine(rows, losses).to(rows.dtype)
+
+    def _combine(self, rows: Rows, losses: Optional[Sequence]) -> torch.Tensor:
+        return self._step(rows, self._message())
+
+    def _step(self, rows: Rows, message: dict[str, Any]) -> torch.Tensor:
+        combiner = as_json(message)
+        shape = (len(rows.rows), rows.length, rows.rows[0].dtype, rows.device, combiner)
+        backend = self._backend if shape == self._shape else None
+        if backend is None:
+            settings = {"num_vectors": len(rows.rows), "momentum": "none", "combiner": combiner}
+            backend = EmbeddedBackend(settings, rows)
+        combined = backend.step(list(range(len(rows.rows))), rows)
+        self._backend, self._shape = backend, shape
+        return combined
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.stateful:
+            return dict(self.__dict__)
+        return {**self.__dict__, "_backend": None, "_shape": None}
+
+
+_Class = TypeVar("_Class", bound=type[EngineOperator])
+
+
+def engine_operator(cls: _Class) -> _Class:
+    """Marks a class as one of the engine's own."""
+    EngineOperator.known.add(cls)
+    return cls

@@ -1,0 +1,295 @@
+"""The field's other gradient methods, as gradient operators.
+
+Each works alone, under a momentum operator (`gradient_operator=`), in a Session,
+embedded and through a server. What a method is and guarantees stands in
+operators/combine, one header per method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from concord._engine_operator import EngineOperator, engine_operator
+from concord.errors import invalid
+
+__all__ = [
+    "AlignedMTLOperator",
+    "CAGradOperator",
+    "ConstantOperator",
+    "DualProjOperator",
+    "FairGradOperator",
+    "GradVacOperator",
+    "IMTLGOperator",
+    "KrumOperator",
+    "MGDAOperator",
+    "MeanOperator",
+    "NashMTLOperator",
+    "PCGradOperator",
+    "RandomOperator",
+    "SumOperator",
+    "UPGradOperator",
+]
+
+
+_SCALES = {"min": "MINIMUM", "median": "MEDIAN", "rmse": "RMSE"}
+
+
+def _order(order: Optional[Sequence[int]], seed: Optional[int]) -> dict[str, Any]:
+    """A VisitingOrder: ascending, explicit, or random by seed."""
+    if order is not None and seed is not None:
+        raise ValueError("give order or seed, not both")
+    if order is not None:
+        return {"explicit": {"indexes": [_count("order", index) for index in order]}}
+    return {"ascending": {}} if seed is None else {"seeded": {"seed": _seed(seed)}}
+
+
+def _seed(seed: int) -> str:
+    if not 0 <= seed < 2**64:
+        raise invalid("INVALID_OPTION", "seed", seed, "0 ... 2**64 - 1")
+    return str(int(seed))  # JSON's numbers end before.
+
+
+def _count(name: str, value: int) -> int:
+    if not 0 <= value < 2**31:
+        raise invalid("INVALID_OPTION", name, value, "an integer >= 0")
+    return int(value)
+
+
+def _numbers(values: Optional[Sequence[float]]) -> list[float]:
+    return [] if values is None else [float(value) for value in values]
+
+
+@engine_operator
+class PCGradOperator(EngineOperator):
+    """PCGrad: every gradient is projected onto the normal plane of each other one
+    that it conflicts with, in ascending order, in `order`, or in a random order by
+    `seed` (the paper's); the results are summed."""
+
+    def __init__(
+        self,
+        order: Optional[Sequence[int]] = None,
+        seed: Optional[int] = None,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        self.order, self.seed = order, seed
+        self.stateful = seed is not None
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"pcgrad": {"order": _order(self.order, self.seed)}}
+
+
+@engine_operator
+class GradVacOperator(EngineOperator):
+    """GradVac: as PCGrad, with a moving average of each pair's cosine, `beta` the
+    newest one's part, as the cosine that is to be reached."""
+
+    stateful = True
+
+    def __init__(
+        self,
+        beta: float = 0.5,
+        order: Optional[Sequence[int]] = None,
+        seed: Optional[int] = None,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        self.beta, self.order, self.seed = beta, order, seed
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"gradvac": {"beta": float(self.beta), "order": _order(self.order, self.seed)}}
+
+
+@engine_operator
+class IMTLGOperator(EngineOperator):
+    """IMTL-G: equal projections onto all gradients' directions."""
+
+    def _message(self) -> dict[str, Any]:
+        return {"imtlg": {}}
+
+
+@engine_operator
+class MGDAOperator(EngineOperator):
+    """MGDA: the shortest vector of the gradients' convex hull, exactly."""
+
+    def _message(self) -> dict[str, Any]:
+        return {"mgda": {}}
+
+
+@engine_operator
+class UPGradOperator(EngineOperator):
+    """UPGrad: every gradient projected onto the dual cone of all, averaged (or
+    summed with `preference`). `reg_eps`, of the Gram matrix's trace, regularises."""
+
+    def __init__(
+        self,
+        preference: Optional[Sequence[float]] = None,
+        reg_eps: float = 0.0,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        self.preference, self.reg_eps = preference, reg_eps
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        preference = _numbers(self.preference)
+        return {"upgrad": {"preference": preference, "regEps": float(self.reg_eps)}}
+
+
+@engine_operator
+class DualProjOperator(EngineOperator):
+    """DualProj: the mean (or the sum with `preference`), projected onto the dual
+    cone of the gradients. `reg_eps`, of the Gram matrix's trace, regularises."""
+
+    def __init__(
+        self,
+        preference: Optional[Sequence[float]] = None,
+        reg_eps: float = 0.0,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        self.preference, self.reg_eps = preference, reg_eps
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        preference = _numbers(self.preference)
+        return {"dualproj": {"preference": preference, "regEps": float(self.reg_eps)}}
+
+
+@engine_operator
+class CAGradOperator(EngineOperator):
+    """CAGrad: the largest smallest gain within a ball of radius `c`, of the mean's
+    length, about the mean."""
+
+    def __init__(self, c: float = 0.5, *, server: Optional[str] = None) -> None:
+        self.c = c
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"cagrad": {"c": float(self.c)}}
+
+
+@engine_operator
+class NashMTLOperator(EngineOperator):
+    """NashMTL: Nash's bargaining solution, shortened to `max_norm` (0: never), taken
+    anew every `update_every` steps."""
+
+    def __init__(
+        self, max_norm: float = 1.0, update_every: int = 1, *, server: Optional[str] = None
+    ) -> None:
+        self.max_norm, self.update_every = max_norm, update_every
+        self.stateful = update_every != 1
+        if update_every < 1:
+            raise invalid("INVALID_OPTION", "update_every", update_every, ">= 1")
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        every = _count("update_every", self.update_every)
+        return {"nashMtl": {"maxNorm": float(self.max_norm), "updateEvery": every}}
+
+
+@engine_operator
+class FairGradOperator(EngineOperator):
+    """FairGrad: `alpha`-fair in what each loss gains; 1 is NashMTL unclipped."""
+
+    def __init__(self, alpha: float = 1.0, *, server: Optional[str] = None) -> None:
+        self.alpha = alpha
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"fairgrad": {"alpha": float(self.alpha)}}
+
+
+@engine_operator
+class AlignedMTLOperator(EngineOperator):
+    """AlignedMTL: the nearest orthogonal gradients of one length, averaged (or
+    summed with `preference`). `scale`: "min", "median" or "rmse"."""
+
+    def __init__(
+        self,
+        preference: Optional[Sequence[float]] = None,
+        scale: str = "min",
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        if scale not in _SCALES:
+            raise invalid("INVALID_OPTION", "scale", scale, "min, median or rmse")
+        self.preference, self.scale = preference, scale
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        preference, scale = _numbers(self.preference), _SCALES[self.scale]
+        return {"alignedMtl": {"preference": preference, "scale": scale}}
+
+
+@engine_operator
+class KrumOperator(EngineOperator):
+    """Krum: the mean of the `n_selected` gradients with the smallest sum of distances
+    (the paper: `squared`) to their nearest others, with `n_byzantine` that may lie."""
+
+    def __init__(
+        self,
+        n_byzantine: int = 0,
+        n_selected: int = 1,
+        squared: bool = False,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        self.n_byzantine, self.n_selected, self.squared = n_byzantine, n_selected, squared
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        byzantine = _count("n_byzantine", self.n_byzantine)
+        selected = _count("n_selected", self.n_selected)
+        return {
+            "krum": {
+                "nByzantine": byzantine,
+                "nSelected": selected,
+                "squared": bool(self.squared),
+            }
+        }
+
+
+@engine_operator
+class MeanOperator(EngineOperator):
+    """Mean of the gradients."""
+
+    def _message(self) -> dict[str, Any]:
+        return {"mean": {}}
+
+
+@engine_operator
+class SumOperator(EngineOperator):
+    """Sum of the gradients."""
+
+    def _message(self) -> dict[str, Any]:
+        return {"sum": {}}
+
+
+@engine_operator
+class ConstantOperator(EngineOperator):
+    """The gradients with constant weights, one per loss."""
+
+    def __init__(self, weights: Sequence[float], *, server: Optional[str] = None) -> None:
+        self.weights = _numbers(weights)
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"constant": {"weights": self.weights}}
+
+
+@engine_operator
+class RandomOperator(EngineOperator):
+    """Random weights that sum to 1, new ones in each step, by `seed`."""
+
+    stateful = True
+
+    def __init__(self, seed: int = 0, *, server: Optional[str] = None) -> None:
+        self.seed = seed
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"random": {"seed": _seed(self.seed)}}
