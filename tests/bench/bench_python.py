@@ -79,7 +79,9 @@ def running_server(program: Path) -> Iterator[str]:
 def load_gram_torch(folder: str | None) -> Any:
     if not folder:
         return None
-    spec = importlib.util.spec_from_file_location("gram_torch", Path(folder) / "gram_torch.py")
+    spec = importlib.util.spec_from_file_location(
+        "gram_torch", Path(folder) / "gram_torch.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -161,7 +163,11 @@ def measure(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    names = [name for name in ("embedded", "tcp", "gram_torch", "conflictfree") if name in rows[0]]
+    names = [
+        name
+        for name in ("embedded", "tcp", "gram_torch", "conflictfree")
+        if name in rows[0]
+    ]
     pairs = list(rows[0]["factors"])
     lines = [
         f"m={LOSSES}, fp32, {THREADS} thread each; milliseconds: median [lowest, highest] of turns",
@@ -178,7 +184,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(line)
         for target in row["targets"]:
             verdict = "kept" if target["kept"] else "MISSED"
-            lines.append(f"{'':>9}  {target['factor']} >= {target['at_least']:g}: {verdict}")
+            lines.append(
+                f"{'':>9}  {target['factor']} >= {target['at_least']:g}: {verdict}"
+            )
     return "\n".join(lines)
 
 
@@ -189,7 +197,9 @@ def main() -> int:
                         help="folder with gram_torch.py (default: CONCORD_BASELINES)")  # fmt: skip
     parser.add_argument("--n", default="10000,100000,1000000,10000000")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--reps", type=int, default=0, help="timed steps of a turn (0: by n)")
+    parser.add_argument(
+        "--reps", type=int, default=0, help="timed steps of a turn (0: by n)"
+    )
     parser.add_argument("--server-program", type=Path,
                         default=ROOT / "build" / "bin" / "concord-server")  # fmt: skip
     arguments = parser.parse_args()
