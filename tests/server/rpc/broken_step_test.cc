@@ -170,7 +170,7 @@ TEST_P(BrokenStep, IsToldAndChangesNothing) {
 // One vector per rank; the twin's ranks come at once.
 TEST(LateWorker, IsNamedToThoseWhoWaitAndTheRoundStartsAnew) {
   TestServer server;
-  server.Create("s", kLength, 2, absl::Seconds(60), absl::Milliseconds(300));
+  server.Create("s", kLength, 2, absl::Seconds(60), absl::Seconds(1));
   server.Create("twin", kLength, 2);
   const Vectors gradients = Gradients(1);
   const auto part = [&](uint32_t rank) {
