@@ -8,7 +8,7 @@ operators/combine, one header per method.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 from concord._engine_operator import EngineOperator, engine_operator
 from concord.errors import invalid
@@ -119,44 +119,40 @@ class MGDAOperator(EngineOperator):
         return {"mgda": {}}
 
 
+class _DualConeOperator(EngineOperator):
+    """What the methods that project onto the dual cone of the gradients share."""
+
+    _method: ClassVar[str]
+
+    def __init__(
+        self,
+        preference: Optional[Sequence[float]] = None,
+        reg_eps: float = 0.0,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        self.preference, self.reg_eps = preference, reg_eps
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        preference = _numbers(self.preference)
+        return {self._method: {"preference": preference, "regEps": float(self.reg_eps)}}
+
+
 @engine_operator
-class UPGradOperator(EngineOperator):
+class UPGradOperator(_DualConeOperator):
     """UPGrad: every gradient projected onto the dual cone of all, averaged (or
     summed with `preference`). `reg_eps`, of the Gram matrix's trace, regularises."""
 
-    def __init__(
-        self,
-        preference: Optional[Sequence[float]] = None,
-        reg_eps: float = 0.0,
-        *,
-        server: Optional[str] = None,
-    ) -> None:
-        self.preference, self.reg_eps = preference, reg_eps
-        super().__init__(server=server)
-
-    def _message(self) -> dict[str, Any]:
-        preference = _numbers(self.preference)
-        return {"upgrad": {"preference": preference, "regEps": float(self.reg_eps)}}
+    _method = "upgrad"
 
 
 @engine_operator
-class DualProjOperator(EngineOperator):
+class DualProjOperator(_DualConeOperator):
     """DualProj: the mean (or the sum with `preference`), projected onto the dual
     cone of the gradients. `reg_eps`, of the Gram matrix's trace, regularises."""
 
-    def __init__(
-        self,
-        preference: Optional[Sequence[float]] = None,
-        reg_eps: float = 0.0,
-        *,
-        server: Optional[str] = None,
-    ) -> None:
-        self.preference, self.reg_eps = preference, reg_eps
-        super().__init__(server=server)
-
-    def _message(self) -> dict[str, Any]:
-        preference = _numbers(self.preference)
-        return {"dualproj": {"preference": preference, "regEps": float(self.reg_eps)}}
+    _method = "dualproj"
 
 
 @engine_operator
