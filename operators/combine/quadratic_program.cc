@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "operators/combine/cholesky.h"
+#include "operators/combine/gram.h"
 
 namespace concord {
 namespace {
@@ -149,20 +150,15 @@ class ActiveSet {
 Eigen::VectorXd MinimizeNonNegative(const Eigen::MatrixXd& gram,
                                     const Eigen::VectorXd& linear,
                                     double noise) {
-  std::vector<Index> rows;
-  for (Index i = 0; i < gram.rows(); ++i) {
-    if (gram(i, i) > 0) rows.push_back(i);
-  }
-  Eigen::VectorXd y = Eigen::VectorXd::Zero(linear.size());
-  if (rows.empty()) return y;
+  const std::vector<Index> rows = NonZeroRows(gram);
+  if (rows.empty()) return Eigen::VectorXd::Zero(linear.size());
   const Eigen::VectorXd scale =
       gram.diagonal()(rows).cwiseSqrt().cwiseInverse();
   const Eigen::MatrixXd cosines =
       scale.asDiagonal() * gram(rows, rows) * scale.asDiagonal();
   const Eigen::VectorXd scaled = scale.cwiseProduct(linear(rows));
   const Eigen::VectorXd part = ActiveSet(cosines, scaled, noise).Solve();
-  y(rows) = part.cwiseProduct(scale);
-  return y;
+  return Spread(part.cwiseProduct(scale), rows, linear.size());
 }
 
 Eigen::VectorXd MinimizeAboveBounds(const Eigen::MatrixXd& gram,
