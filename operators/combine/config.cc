@@ -10,6 +10,7 @@ namespace concord {
 namespace {
 
 constexpr char kWeightsField[] = "combiner.config.weight.given.weights";
+constexpr char kTrackedField[] = "combiner.config.length.track_specific.index";
 
 constexpr double kInconsistent = 1e-6;  // Of |w|.
 
@@ -76,6 +77,9 @@ class ConFIG : public Combiner {
     const Eigen::MatrixXd gram = input.gram(rows, rows);
     const Eigen::VectorXd norms = gram.diagonal().cwiseSqrt();
     const Eigen::MatrixXd cosines = Cosines(gram);
+    const absl::StatusOr<Eigen::VectorXd> lengths =
+        TrackedLengths(options_.length, input, norms, kTrackedField);
+    if (!lengths.ok()) return lengths.status();
 
     UnitSolution unit;
     if (const auto* given = std::get_if<GivenWeightOptions>(&options_.weight)) {
@@ -90,12 +94,13 @@ class ConFIG : public Combiner {
     }
 
     result.rank = unit.rank;
-    if (unit.stationary) {
+    // Lengths are all zero where the one vector that is tracked is.
+    if (unit.stationary || lengths->maxCoeff() <= 0) {
       result.pareto_stationary = true;
       return result;
     }
     const double unit_length = std::sqrt(unit.a.dot(unit.cosines));
-    const double length = norms.dot(unit.cosines) / unit_length;
+    const double length = lengths->dot(unit.cosines) / unit_length;
     for (Eigen::Index i = 0; i < count; ++i) {
       result.coefficients[rows[i]] =
           length * unit.a[i] / (norms[i] * unit_length);
@@ -121,6 +126,9 @@ absl::StatusOr<std::unique_ptr<Combiner>> MakeConFIG(
         ValidateWeights(given->weights, num_vectors, kWeightsField);
     if (!status.ok()) return status;
   }
+  const absl::Status status =
+      ValidateLength(options.length, num_vectors, kTrackedField);
+  if (!status.ok()) return status;
   return std::make_unique<ConFIG>(options);
 }
 

@@ -4,6 +4,7 @@
 //   n_i = sqrt(K_ii)   C_ij = K_ij / (n_i n_j)   a = C^+ w
 //   |a|_C^2 = a' C a   length s = sum_i n_i (C a)_i / |a|_C
 //   c_i = s a_i / (n_i |a|_C)
+// Other lengths put one number in the place of the n_i of s: length.h.
 // Rank: eigenvalues of C above 1e-12 of the largest, whatever the number of
 // parameters. Zero vectors are dropped. Two vectors of equal weight have the
 // closed form (n_1 + n_2) / 2 * (u_1 + u_2), which needs no cutoff.
