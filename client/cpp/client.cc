@@ -163,6 +163,11 @@ absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(
   return sessions;
 }
 
+absl::StatusOr<v1::Session> Client::UpdateSession(
+    const v1::UpdateSessionRequest& request, const CallOptions& options) {
+  return impl_->Call(&Stub::UpdateSession, request, options);
+}
+
 absl::Status Client::DeleteSession(absl::string_view name,
                                    absl::string_view uid,
                                    const CallOptions& options) {

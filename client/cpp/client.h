@@ -83,6 +83,10 @@ class Client {
   absl::StatusOr<std::vector<v1::Session>> ListSessions(
       const CallOptions& options = {});
 
+  // Changes options between two steps; session.proto says which and when.
+  absl::StatusOr<v1::Session> UpdateSession(
+      const v1::UpdateSessionRequest& request, const CallOptions& options = {});
+
   // With a `uid` only that creation is deleted. A retry of a deletion whose
   // answer was lost gets NOT_FOUND, which then counts as success.
   absl::Status DeleteSession(absl::string_view name, absl::string_view uid = "",

@@ -43,14 +43,14 @@ absl::Status CheckMemory(absl::Span<const StepVector> contributions,
   return absl::OkStatus();
 }
 
-absl::Status CheckIndex(absl::string_view field, size_t position, int index,
+// `field`: with the position, "vectors[1].index".
+absl::Status CheckIndex(absl::string_view field, int index,
                         uint32_t num_vectors) {
   if (index >= 0 && static_cast<uint32_t>(index) < num_vectors) {
     return absl::OkStatus();
   }
-  return InvalidField(
-      "INDEX_OUT_OF_RANGE", absl::StrCat(field, "[", position, "].index"),
-      absl::StrCat(index), absl::StrCat("an index in [0, ", num_vectors, ")"));
+  return InvalidField("INDEX_OUT_OF_RANGE", field, absl::StrCat(index),
+                      absl::StrCat("an index in [0, ", num_vectors, ")"));
 }
 
 // A later Step must not try again: it would get the same, or worse, take the
@@ -131,7 +131,7 @@ absl::Status WorkerSession::Impl::Join(const Limit& limit) {
 
 v1::StepHeader WorkerSession::Impl::MakeHeader(
     absl::Span<const StepVector> contributions,
-    absl::Span<const StepLoss> losses) const {
+    absl::Span<const StepLoss> losses, absl::Span<const int> active) const {
   v1::StepHeader header;
   header.set_step(applied_step_ + 1);
   header.set_epoch(joined_.epoch());
@@ -141,6 +141,9 @@ v1::StepHeader WorkerSession::Impl::MakeHeader(
     to.set_index(static_cast<uint32_t>(loss.index));
     to.set_value(loss.value);
     to.set_sample_weight(loss.sample_weight);
+  }
+  for (const int index : active) {
+    header.add_active(static_cast<uint32_t>(index));
   }
   for (const StepVector& contribution : contributions) {
     v1::VectorHeader& to = *header.add_vectors();
@@ -221,16 +224,21 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
   if (!status.ok()) return status;
   status = CheckMemory(contributions, update, VectorBytes());
   for (size_t i = 0; status.ok() && i < contributions.size(); ++i) {
-    status =
-        CheckIndex("vectors", i, contributions[i].index, joined_.num_vectors());
+    status = CheckIndex(absl::StrCat("vectors[", i, "].index"),
+                        contributions[i].index, joined_.num_vectors());
   }
   for (size_t i = 0; status.ok() && i < losses.size(); ++i) {
-    status = CheckIndex("losses", i, losses[i].index, joined_.num_vectors());
+    status = CheckIndex(absl::StrCat("losses[", i, "].index"), losses[i].index,
+                        joined_.num_vectors());
+  }
+  for (size_t i = 0; status.ok() && i < options.active.size(); ++i) {
+    status = CheckIndex(absl::StrCat("active[", i, "]"), options.active[i],
+                        joined_.num_vectors());
   }
   if (!status.ok()) return status;
 
   const Limit limit(options.timeout, options.is_cancelled);
-  v1::StepHeader header = MakeHeader(contributions, losses);
+  v1::StepHeader header = MakeHeader(contributions, losses, options.active);
   for (Tries tries(&backoff_, client_.retry.max_attempts, limit);;) {
     if (connection_ == nullptr) status = Join(limit);
     if (status.ok()) {

@@ -42,6 +42,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -91,6 +92,10 @@ struct StepLoss {
 };
 
 struct StepOptions {
+  // The losses that count in this step's combination; empty: all. Ranks that
+  // name any must name the same ones.
+  std::vector<int> active;
+
   // As in CallOptions, for the step with all its retries.
   absl::Duration timeout = absl::Minutes(15);
   std::function<bool()> is_cancelled;

@@ -44,7 +44,8 @@ class WorkerSession::Impl {
                    absl::Span<const StepVector> contributions,
                    UpdateReceiver* receiver, const Limit& limit);
   v1::StepHeader MakeHeader(absl::Span<const StepVector> contributions,
-                            absl::Span<const StepLoss> losses) const;
+                            absl::Span<const StepLoss> losses,
+                            absl::Span<const int> active) const;
   bool Send(const v1::StepHeader& header,
             absl::Span<const StepVector> contributions, const Limit& limit);
   absl::Status Receive(UpdateReceiver* receiver, const Limit& limit);

@@ -2,6 +2,10 @@
 // coefficients of their combination. The direction is
 // sum_i coefficients[i] * vector_i.
 //
+// A few methods look at one parameter at a time instead: they give no
+// coefficients but the rule that makes an element of the direction from the
+// vectors' elements there (column_rule.h).
+//
 // A combiner is immutable and has no side effects; what a stateful method
 // remembers goes in and comes out as a small vector of numbers, committed by
 // the caller together with the step. All algebra is fp64 on m x m matrices.
@@ -10,12 +14,14 @@
 #ifndef CONCORD_OPERATORS_COMBINE_COMBINATION_H_
 #define CONCORD_OPERATORS_COMBINE_COMBINATION_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "Eigen/Core"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "operators/kernels/column_rule.h"
 
 namespace concord {
 
@@ -35,12 +41,19 @@ struct Combination {
   int rank = 0;       // Of the cosine matrix of the non-zero vectors.
   double length = 0;  // |direction|, from the Gram matrix.
   std::vector<double> state;
+  // Of a method that works on columns: coefficients are then 0, and what they
+  // would tell (flags, length) is false and 0.
+  std::optional<ColumnRule> columns;
 };
 
 class Combiner {
  public:
   virtual ~Combiner() = default;
   virtual std::string name() const = 0;  // "ConFIGOperator"
+  // Its solutions have `columns`.
+  virtual bool works_on_columns() const { return false; }
+  // Solve needs input.losses: INVALID_ARGUMENT (LOSSES_MISSING) without.
+  virtual bool needs_losses() const { return false; }
   virtual absl::StatusOr<Combination> Solve(
       const CombineInput& input) const = 0;
 };

@@ -25,6 +25,9 @@ struct Maker {
   Made operator()(const FairGradOptions& options) { return MakeFairGrad(options, m); }
   Made operator()(const AlignedMTLOptions& options) { return MakeAlignedMTL(options, m); }
   Made operator()(const KrumOptions& options) { return MakeKrum(options, m); }
+  Made operator()(const CRMOGMOptions& options) { return MakeCRMOGM(options, m); }
+  Made operator()(const GradDropOptions& options) { return MakeGradDrop(options, m); }
+  Made operator()(const TrimmedMeanOptions& options) { return MakeTrimmedMean(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -44,6 +47,9 @@ constexpr const char* kNames[] = {
     kFairGradName,
     kAlignedMTLName,
     kKrumName,
+    kCRMOGMName,
+    kGradDropName,
+    kTrimmedMeanName,
 };
 // clang-format on
 
@@ -52,6 +58,31 @@ constexpr const char* kNames[] = {
 absl::StatusOr<std::unique_ptr<Combiner>> MakeCombiner(
     const CombinerOptions& options, int num_vectors) {
   return std::visit(Maker{num_vectors}, options);
+}
+
+bool KeepsState(const CombinerOptions& from, const CombinerOptions& to) {
+  if (from.index() != to.index()) return false;
+  if (const auto* config = std::get_if<ConFIGOptions>(&from)) {
+    return config->weight.index() == std::get<ConFIGOptions>(to).weight.index();
+  }
+  if (const auto* pcgrad = std::get_if<PCGradOptions>(&from)) {
+    return pcgrad->order.index() == std::get<PCGradOptions>(to).order.index();
+  }
+  if (const auto* gradvac = std::get_if<GradVacOptions>(&from)) {
+    return gradvac->order.index() == std::get<GradVacOptions>(to).order.index();
+  }
+  if (const auto* nash = std::get_if<NashMTLOptions>(&from)) {
+    return (nash->update_every > 1) ==
+           (std::get<NashMTLOptions>(to).update_every > 1);
+  }
+  if (const auto* smoothed = std::get_if<CRMOGMOptions>(&from)) {
+    const auto& other = std::get<CRMOGMOptions>(to);
+    if (smoothed->combiner == nullptr || other.combiner == nullptr) {
+      return smoothed->combiner == other.combiner;
+    }
+    return KeepsState(smoothed->combiner->options, other.combiner->options);
+  }
+  return true;
 }
 
 std::vector<std::string> CombinerNames() {

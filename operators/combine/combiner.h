@@ -19,6 +19,11 @@ namespace concord {
 absl::StatusOr<std::unique_ptr<Combiner>> MakeCombiner(
     const CombinerOptions& options, int num_vectors);
 
+// Whether a combiner with the options `to` goes on from the state of one with
+// `from`: the same method, and the same kind of weights or order. Else it
+// begins anew.
+bool KeepsState(const CombinerOptions& from, const CombinerOptions& to);
+
 // Names of all combiners.
 std::vector<std::string> CombinerNames();
 

@@ -9,8 +9,10 @@
 #include "operators/combine/cagrad.h"
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
+#include "operators/combine/cr_mogm.h"
 #include "operators/combine/dualproj.h"
 #include "operators/combine/fairgrad.h"
+#include "operators/combine/graddrop.h"
 #include "operators/combine/gradvac.h"
 #include "operators/combine/imtlg.h"
 #include "operators/combine/krum.h"
@@ -20,6 +22,7 @@
 #include "operators/combine/pcgrad.h"
 #include "operators/combine/random.h"
 #include "operators/combine/sum.h"
+#include "operators/combine/trimmed_mean.h"
 #include "operators/combine/upgrad.h"
 // clang-format on
 
@@ -43,8 +46,16 @@ using CombinerOptions = std::variant<
     , FairGradOptions
     , AlignedMTLOptions
     , KrumOptions
+    , CRMOGMOptions
+    , GradDropOptions
+    , TrimmedMeanOptions
     >;
 // clang-format on
+
+struct WrappedCombiner {
+  CombinerOptions options;
+  bool operator==(const WrappedCombiner&) const = default;
+};
 
 }  // namespace concord
 

@@ -9,7 +9,7 @@
 namespace concord {
 namespace {
 
-constexpr char kWeightsField[] = "combiner.config.weight.given.weights";
+constexpr char kWeightField[] = "combiner.config.weight";
 constexpr char kTrackedField[] = "combiner.config.length.track_specific.index";
 
 constexpr double kInconsistent = 1e-6;  // Of |w|.
@@ -61,14 +61,22 @@ UnitSolution SolveEigen(const Eigen::MatrixXd& cosines,
 
 class ConFIG : public Combiner {
  public:
-  explicit ConFIG(ConFIGOptions options) : options_(std::move(options)) {}
+  ConFIG(ConFIGOptions options, int num_vectors)
+      : options_(std::move(options)), num_vectors_(num_vectors) {}
 
   std::string name() const override { return kConFIGName; }
+  bool needs_losses() const override {
+    return std::holds_alternative<DynamicWeightAverageOptions>(options_.weight);
+  }
 
   absl::StatusOr<Combination> Solve(const CombineInput& input) const override {
     const Eigen::Index m = input.gram.rows();
     Combination result;
     result.coefficients.assign(m, 0.0);
+    absl::StatusOr<Weights> weights =
+        WeightsOf(options_.weight, input, num_vectors_, kWeightField);
+    if (!weights.ok()) return weights.status();
+    result.state = std::move(weights->state);
 
     const std::vector<Eigen::Index> rows = NonZeroRows(input.gram);
     const Eigen::Index count = static_cast<Eigen::Index>(rows.size());
@@ -81,18 +89,11 @@ class ConFIG : public Combiner {
         TrackedLengths(options_.length, input, norms, kTrackedField);
     if (!lengths.ok()) return lengths.status();
 
-    UnitSolution unit;
-    if (const auto* given = std::get_if<GivenWeightOptions>(&options_.weight)) {
-      const absl::StatusOr<Eigen::VectorXd> weights =
-          PickWeights(given->weights, input, kWeightsField);
-      if (!weights.ok()) return weights.status();
-      unit = SolveEigen(cosines, (*weights)(rows));
-    } else if (count == 2) {
-      unit = SolvePair(cosines(0, 1));
-    } else {
-      unit = SolveEigen(cosines, Eigen::VectorXd::Ones(count));
-    }
-
+    const bool equal =
+        std::holds_alternative<EqualWeightOptions>(options_.weight);
+    const UnitSolution unit = equal && count == 2
+                                  ? SolvePair(cosines(0, 1))
+                                  : SolveEigen(cosines, weights->values(rows));
     result.rank = unit.rank;
     // Lengths are all zero where the one vector that is tracked is.
     if (unit.stationary || lengths->maxCoeff() <= 0) {
@@ -115,21 +116,19 @@ class ConFIG : public Combiner {
 
  private:
   const ConFIGOptions options_;
+  const int num_vectors_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Combiner>> MakeConFIG(
     const ConFIGOptions& options, int num_vectors) {
-  if (const auto* given = std::get_if<GivenWeightOptions>(&options.weight)) {
-    const absl::Status status =
-        ValidateWeights(given->weights, num_vectors, kWeightsField);
-    if (!status.ok()) return status;
-  }
-  const absl::Status status =
-      ValidateLength(options.length, num_vectors, kTrackedField);
+  absl::Status status =
+      ValidateWeightModel(options.weight, num_vectors, kWeightField);
   if (!status.ok()) return status;
-  return std::make_unique<ConFIG>(options);
+  status = ValidateLength(options.length, num_vectors, kTrackedField);
+  if (!status.ok()) return status;
+  return std::make_unique<ConFIG>(options, num_vectors);
 }
 
 }  // namespace concord

@@ -1,8 +1,8 @@
 #include "operators/combine/random.h"
 
-#include "operators/combine/counter_random.h"
 #include "operators/combine/gram.h"
 #include "operators/combine/state.h"
+#include "operators/combine/weight.h"
 
 namespace concord {
 namespace {
@@ -16,15 +16,10 @@ class Random : public Combiner {
   absl::StatusOr<Combination> Solve(const CombineInput& input) const override {
     const absl::StatusOr<std::vector<double>> state = StateOrZeros(input, 1);
     if (!state.ok()) return state.status();
-    const RandomKey key = {options_.seed, ToStep((*state)[0]), 0};
-    Eigen::VectorXd weights(input.gram.rows());
-    for (Eigen::Index i = 0; i < weights.size(); ++i) {
-      weights[i] = NormalAt(key, IndexOf(input, i));
-    }
-    // Normal numbers of 52 bits are below 9: exp cannot overflow.
-    weights = weights.array().exp();
-    Combination result = Describe(input.gram, weights / weights.sum());
-    result.state = {static_cast<double>(key.step) + 1};
+    const uint64_t step = ToStep((*state)[0]);
+    Combination result =
+        Describe(input.gram, RandomWeights(input, options_.seed, step));
+    result.state = {static_cast<double>(step) + 1};
     return result;
   }
 

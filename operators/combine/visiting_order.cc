@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "operators/combine/counter_random.h"
 #include "operators/combine/state.h"
+#include "operators/counter_random.h"
 #include "operators/errors.h"
 
 namespace concord {

@@ -12,7 +12,9 @@
 #include "oneapi/tbb/parallel_for.h"
 #include "oneapi/tbb/partitioner.h"
 #include "oneapi/tbb/task_arena.h"
+#include "operators/kernels/cpu_columns.h"
 #include "operators/kernels/cpu_passes.h"
+#include "operators/kernels/cpu_separate.h"
 #include "operators/kernels/flush_denormals.h"
 #include "operators/kernels/vector_memory.h"
 
@@ -110,6 +112,36 @@ class CpuKernels : public Kernels {
             pass.update_dots + begin / kCpuBlock * (rows.size() + 1);
       }
       CpuCommit(part);
+    });
+    return absl::OkStatus();
+  }
+
+  absl::Status Separate(const SeparatePass& pass) override {
+    ForBlocks(pass.count, [&](size_t begin, size_t count) {
+      const size_t bytes = begin * SizeOf(pass.dtype);
+      SeparatePass part = pass;
+      part.count = count;
+      part.gradient = At(pass.gradient, bytes);
+      part.momentum = At(pass.momentum, bytes);
+      part.second = At(pass.second, bytes);
+      part.new_momentum = At(pass.new_momentum, bytes);
+      part.new_second = At(pass.new_second, bytes);
+      part.rescaled = At(pass.rescaled, bytes);
+      CpuSeparate(part);
+    });
+    return absl::OkStatus();
+  }
+
+  absl::Status CombineColumns(const ColumnPass& pass) override {
+    ForBlocks(pass.count, [&](size_t begin, size_t count) {
+      const size_t bytes = begin * SizeOf(pass.dtype);
+      const std::vector<const void*> rows = At(pass.rows, bytes);
+      ColumnPass part = pass;
+      part.first += begin;
+      part.count = count;
+      part.rows = rows;
+      part.direction = At(pass.direction, bytes);
+      CpuCombineColumns(part);
     });
     return absl::OkStatus();
   }

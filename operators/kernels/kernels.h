@@ -28,6 +28,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "operators/dtype.h"
+#include "operators/kernels/column_rule.h"
 
 namespace concord {
 
@@ -89,6 +90,43 @@ struct CommitPass {
   double* update_dots = nullptr;  // Host memory.
 };
 
+// First and second momentum of one loss, and its rescaled momentum, over
+// `count` elements. With a gradient the momenta are moved on first:
+//   momentum' = beta_1 momentum + (1 - beta_1) gradient     (in fp64)
+//   second'   = second + (1 - beta_2) (gradient^2 - second)
+// (`gradient` may be `new_momentum` itself), without one they are read as they
+// are. From the stored numbers
+//   rescaled = (momentum' scale) / (sqrt(second' second_scale) + epsilon)
+struct SeparatePass {
+  Dtype dtype = Dtype::kFloat32;
+  size_t count = 0;
+  const void* gradient = nullptr;
+  const void* momentum = nullptr;
+  const void* second = nullptr;
+  void* new_momentum = nullptr;  // With a gradient.
+  void* new_second = nullptr;
+  double beta_1 = 0;
+  double beta_2 = 0;
+  double scale = 1;         // 1 / (1 - beta_1^t)
+  double second_scale = 1;  // 1 / (1 - beta_2^t)
+  double epsilon = 1e-8;
+  void* rescaled = nullptr;
+};
+
+// A direction by a rule on columns (column_rule.h), `count` elements of it that
+// begin at element `first` of the vectors:
+//   direction[e] = rule(scales[0] rows[0][e], scales[1] rows[1][e], …)
+// in fp64, rounded once.
+struct ColumnPass {
+  Dtype dtype = Dtype::kFloat32;
+  size_t first = 0;
+  size_t count = 0;
+  absl::Span<const void* const> rows;
+  absl::Span<const double> scales;
+  const ColumnRule* rule = nullptr;
+  void* direction = nullptr;
+};
+
 class Kernels {
  public:
   virtual ~Kernels() = default;
@@ -108,6 +146,8 @@ class Kernels {
 
   virtual absl::Status Ingest(const IngestPass& pass) = 0;
   virtual absl::Status Commit(const CommitPass& pass) = 0;
+  virtual absl::Status Separate(const SeparatePass& pass) = 0;
+  virtual absl::Status CombineColumns(const ColumnPass& pass) = 0;
 };
 
 }  // namespace concord

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
 #include "operators/losses/latest_loss_recorder.h"
+#include "operators/losses/momentum_loss_recorder.h"
 
 namespace concord {
 
@@ -43,12 +44,16 @@ absl::StatusOr<std::unique_ptr<LossRecorder>> MakeLossRecorder(
     return InvalidField("INVALID_OPTION", "num_losses",
                         absl::StrCat(num_losses), ">= 1");
   }
+  if (const auto* momentum =
+          std::get_if<MomentumLossRecorderOptions>(&options)) {
+    return MakeMomentumLossRecorder(*momentum, num_losses);
+  }
   return MakeLatestLossRecorder(std::get<LatestLossRecorderOptions>(options),
                                 num_losses);
 }
 
 std::vector<std::string> LossRecorderNames() {
-  return {kLatestLossRecorderName};
+  return {kLatestLossRecorderName, kMomentumLossRecorderName};
 }
 
 }  // namespace concord

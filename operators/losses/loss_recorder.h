@@ -19,7 +19,13 @@ namespace concord {
 struct LatestLossRecorderOptions {
   bool operator==(const LatestLossRecorderOptions&) const = default;
 };
-using LossRecorderOptions = std::variant<LatestLossRecorderOptions>;
+struct MomentumLossRecorderOptions {
+  // In [0, 1), one per loss or one for all; empty: 0.9.
+  std::vector<double> betas;
+  bool operator==(const MomentumLossRecorderOptions&) const = default;
+};
+using LossRecorderOptions =
+    std::variant<LatestLossRecorderOptions, MomentumLossRecorderOptions>;
 
 class LossRecorder {
  public:
@@ -47,6 +53,8 @@ class LossRecorder {
 absl::Status ValidateLosses(absl::Span<const int> indexes,
                             absl::Span<const double> losses, int num_losses);
 
+// INVALID_ARGUMENT (INVALID_OPTION) names the option that is out of range
+// ("loss_recorder.momentum.betas[1]").
 absl::StatusOr<std::unique_ptr<LossRecorder>> MakeLossRecorder(
     const LossRecorderOptions& options, int num_losses);
 

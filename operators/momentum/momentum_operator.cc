@@ -7,6 +7,7 @@
 #include "operators/errors.h"
 #include "operators/momentum/no_momentum.h"
 #include "operators/momentum/pseudo_momentum.h"
+#include "operators/momentum/separate_momentum.h"
 #include "operators/momentum/staged_operator.h"
 
 namespace concord {
@@ -20,11 +21,37 @@ absl::Status ValidateBeta(const char* field, double beta) {
   return absl::OkStatus();
 }
 
-size_t VectorsHeld(const OperatorOptions& options) {
+absl::Status ValidateMomentum(double beta_1, double beta_2,
+                              const ParticipationOptions& participation) {
+  absl::Status status = ValidateBeta("beta_1", beta_1);
+  if (status.ok()) status = ValidateBeta("beta_2", beta_2);
+  if (status.ok()) status = ValidateParticipation(participation);
+  return status;
+}
+
+struct Validator {
+  absl::Status operator()(const PseudoMomentumOptions& options) const {
+    return ValidateMomentum(options.beta_1, options.beta_2,
+                            options.participation);
+  }
+  absl::Status operator()(const SeparateMomentumOptions& options) const {
+    return ValidateMomentum(options.beta_1, options.beta_2,
+                            options.participation);
+  }
+  absl::Status operator()(const NoMomentumOptions&) const {
+    return absl::OkStatus();
+  }
+};
+
+// Of an operator whose combiner works on columns, or not.
+size_t VectorsHeld(const OperatorOptions& options, bool columns) {
   const size_t k = MaxVectorsPerStep(options);
-  return std::holds_alternative<NoMomentumOptions>(options.momentum)
-             ? k
-             : options.num_vectors + 1 + k;
+  const size_t m = options.num_vectors;
+  if (std::holds_alternative<NoMomentumOptions>(options.momentum)) return k;
+  if (std::holds_alternative<SeparateMomentumOptions>(options.momentum)) {
+    return 2 * (m + k) + (columns ? 1 : 0);
+  }
+  return m + 1 + k + (columns ? 1 : 0);
 }
 
 }  // namespace
@@ -41,7 +68,7 @@ absl::Status MomentumOperator::Validate(const OperatorOptions& options) {
                         absl::StrCat("0 (all) … ", options.num_vectors));
   }
   const size_t most =
-      (std::numeric_limits<size_t>::max() / 2 / VectorsHeld(options) -
+      (std::numeric_limits<size_t>::max() / 2 / VectorsHeld(options, true) -
        kVectorAlignment) /
       SizeOf(options.dtype);
   if (options.num_parameters < 1 || options.num_parameters > most) {
@@ -49,18 +76,27 @@ absl::Status MomentumOperator::Validate(const OperatorOptions& options) {
                         absl::StrCat(options.num_parameters),
                         absl::StrCat("1 … ", most));
   }
-  if (const auto* pseudo =
-          std::get_if<PseudoMomentumOptions>(&options.momentum)) {
-    absl::Status status = ValidateBeta("beta_1", pseudo->beta_1);
-    if (!status.ok()) return status;
-    status = ValidateBeta("beta_2", pseudo->beta_2);
-    if (!status.ok()) return status;
+  absl::Status status = std::visit(Validator(), options.momentum);
+  if (!status.ok()) return status;
+  const absl::StatusOr<std::unique_ptr<Combiner>> combiner =
+      MakeCombiner(options.combiner, options.num_vectors);
+  if (!combiner.ok()) return combiner.status();
+  if (options.loss_recorder.has_value()) {
+    return MakeLossRecorder(*options.loss_recorder, options.num_vectors)
+        .status();
   }
-  return MakeCombiner(options.combiner, options.num_vectors).status();
+  if ((*combiner)->needs_losses()) {
+    return InvalidField("INVALID_OPTION", "loss_recorder", "none",
+                        "a recorder: the combiner's weights follow the losses");
+  }
+  return absl::OkStatus();
 }
 
 size_t MomentumOperator::MemoryBytes(const OperatorOptions& options) {
-  return VectorsHeld(options) * VectorStride(options);
+  const absl::StatusOr<std::unique_ptr<Combiner>> combiner =
+      MakeCombiner(options.combiner, options.num_vectors);
+  const bool columns = combiner.ok() && (*combiner)->works_on_columns();
+  return VectorsHeld(options, columns) * VectorStride(options);
 }
 
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MomentumOperator::Create(
@@ -77,15 +113,18 @@ absl::StatusOr<std::unique_ptr<MomentumOperator>> MomentumOperator::Create(
     if (!made.ok()) return made.status();
     recorder = *std::move(made);
   }
-  const auto make = std::holds_alternative<NoMomentumOptions>(options.momentum)
-                        ? MakeNoMomentum
-                        : MakePseudoMomentum;
+  const auto make =
+      std::holds_alternative<NoMomentumOptions>(options.momentum)
+          ? MakeNoMomentum
+      : std::holds_alternative<SeparateMomentumOptions>(options.momentum)
+          ? MakeSeparateMomentum
+          : MakePseudoMomentum;
   return make(options, std::move(kernels), *std::move(combiner),
               std::move(recorder));
 }
 
 std::vector<std::string> MomentumOperatorNames() {
-  return {kPseudoMomentumName, kNoMomentumName};
+  return {kPseudoMomentumName, kSeparateMomentumName, kNoMomentumName};
 }
 
 }  // namespace concord

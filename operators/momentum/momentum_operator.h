@@ -18,7 +18,15 @@
 //   ghat = (f - b1 f_prev) / (1-b1)   s <- b2 s + (1-b2) ghat^2
 //   update = r / (sqrt(s / (1 - b2^t)) + 1e-8)
 // with c from the combiner on the Gram matrix of mhat. f_prev is a linear
-// combination of the momenta before the step, so no vector is kept for it.
+// combination of the momenta before the step, so no vector is kept for it
+// (except under a combiner that works on columns: there r is kept).
+//
+// SeparateMomentumOperator: every loss has a second momentum of its own,
+//   m_i <- b1 m_i + (1-b1) g_i        v_i <- b2 v_i + (1-b2) g_i^2
+//   x_i = m_i / (1 - b1^t_i) / (sqrt(v_i / (1 - b2^t_i)) + 1e-8)
+//   update = 0 until every loss has been seen; then sum c_i x_i
+// with c from the combiner on the Gram matrix of the x_i, which change with
+// their loss's updates alone.
 //
 // "none": update = sum c_j g_j over the gradients of this step alone.
 //
@@ -47,18 +55,28 @@
 #include "operators/dtype.h"
 #include "operators/kernels/kernels.h"
 #include "operators/losses/loss_recorder.h"
+#include "operators/momentum/participation.h"
 
 namespace concord {
 
 struct PseudoMomentumOptions {
   double beta_1 = 0.9;    // In [0, 1).
   double beta_2 = 0.999;  // In [0, 1).
+  ParticipationOptions participation = {};
   bool operator==(const PseudoMomentumOptions&) const = default;
+};
+struct SeparateMomentumOptions {
+  double beta_1 = 0.9;    // In [0, 1).
+  double beta_2 = 0.999;  // In [0, 1).
+  ParticipationOptions participation = {};
+  bool operator==(const SeparateMomentumOptions&) const = default;
 };
 struct NoMomentumOptions {
   bool operator==(const NoMomentumOptions&) const = default;
 };
-using MomentumOptions = std::variant<PseudoMomentumOptions, NoMomentumOptions>;
+using MomentumOptions =
+    std::variant<PseudoMomentumOptions, SeparateMomentumOptions,
+                 NoMomentumOptions>;
 
 struct OperatorOptions {
   int num_vectors = 0;        // m >= 1.
@@ -75,12 +93,16 @@ struct OperatorOptions {
 // A step that is solved and not yet committed, or the last committed one.
 struct StepSolution {
   bool warming_up = false;
-  std::vector<int> indexes;  // The rows combined; all, or the step's (none).
-  Combination combination;   // Coefficients of the rows (of mhat).
-  Eigen::MatrixXd gram;      // Of the rows combined (of mhat).
+  // The rows: all, or the step's (none). Those that do not take part in the
+  // combination have coefficient 0.
+  std::vector<int> indexes;
+  std::vector<int> stale;   // Losses that an option left out.
+  Combination combination;  // Coefficients of the rows (of mhat, of x).
+  Eigen::MatrixXd gram;     // Of the rows (of mhat, of x).
   Eigen::MatrixXd cosines;
   std::vector<double> losses;  // Recorded ones; empty without a recorder.
-  // <r, row> / (|r| |row|), 0 for a zero row. Filled by Solve.
+  // <r, row> / (|r| |row|), 0 for a zero row. Filled by Solve; by Commit, and
+  // where asked for, under a combiner that works on columns.
   std::vector<double> direction_cosines;
   // <update, row> / (|update| |row|). Filled by Commit, when asked for.
   std::vector<double> update_cosines;
@@ -89,12 +111,21 @@ struct StepSolution {
 // Everything that a committed state consists of, in host memory.
 struct OperatorState {
   std::vector<std::vector<std::byte>> momenta;  // m rows ("none": empty).
-  std::vector<std::byte> second;                // Empty for "none".
-  Eigen::MatrixXd gram;                         // Of the stored momenta, m x m.
-  std::vector<int64_t> updates;                 // t_i.
-  int64_t live_steps = 0;                       // t.
+  // Pseudo: s. Separate: v_i of every row. Then, under a combiner that works on
+  // columns, the direction of the last live step.
+  std::vector<std::vector<std::byte>> others;
+  Eigen::MatrixXd gram;               // Of the stored momenta, or of x.
+  std::vector<int64_t> updates;       // t_i.
+  std::vector<int64_t> last_updates;  // The step of each loss's last update.
+  int64_t live_steps = 0;             // t.
   int64_t committed_steps = 0;
-  std::vector<double> coefficients;  // Of the stored momenta, last live step.
+  // Of the last live step: the update's coefficients, of the stored momenta or
+  // of x; Pseudo: those of f (on columns: its one, of r), and 1 / (1 - b2^t).
+  std::vector<double> coefficients;
+  std::vector<double> previous;
+  double correction = 1;
+  // Separate: 1 / (1 - b1^t_i) and 1 / (1 - b2^t_i) of every row's last update.
+  std::vector<double> scales;
   std::vector<double> combiner;
   std::vector<double> recorder;
 };
@@ -119,9 +150,11 @@ class MomentumOperator {
   // The checks of Create alone: options.momentum, combiner, sizes.
   static absl::Status Validate(const OperatorOptions& options);
 
-  // Vectors' memory that Create reserves: m + k + 1 vectors of n elements with
-  // momentum, k without, each rounded up to a cache line; the update's own
-  // buffer is the caller's.
+  // Vectors' memory that Create reserves, each vector of n elements rounded up
+  // to a cache line: m + k + 1 vectors (Pseudo), 2 m + 2 k (Separate), one more
+  // under a combiner that works on columns, k (none); the update's own buffer
+  // is the caller's. Some blocks of scratch memory come on top where rows are
+  // made on the way (row_passes.h).
   static size_t MemoryBytes(const OperatorOptions& options);
 
   virtual const OperatorOptions& options() const = 0;
@@ -157,11 +190,18 @@ class MomentumOperator {
   // ---- solve and commit -----------------------------------------------------
 
   // Solves the step made of the completed rows. `loss_indexes` and `losses` are
-  // recorded with it. INVALID_ARGUMENT: LOSSES_WITHOUT_RECORDER, NON_FINITE,
+  // recorded with it. `active`: the losses that count in this step's
+  // combination, empty for all; the others' momenta move on all the same.
+  // INVALID_ARGUMENT: LOSSES_WITHOUT_RECORDER, LOSSES_MISSING, NON_FINITE,
   // INDEX_OUT_OF_RANGE, DUPLICATE_INDEX, OUT_OF_SCALE; FAILED_PRECONDITION:
   // EMPTY_ROUND when no row is staged.
   virtual absl::Status Solve(absl::Span<const int> loss_indexes,
-                             absl::Span<const double> losses) = 0;
+                             absl::Span<const double> losses,
+                             absl::Span<const int> active) = 0;
+  absl::Status Solve(absl::Span<const int> loss_indexes,
+                     absl::Span<const double> losses) {
+    return Solve(loss_indexes, losses, {});
+  }
 
   // The step solved last (null before the first Solve and after Reset).
   virtual const StepSolution* solution() const = 0;
@@ -176,6 +216,22 @@ class MomentumOperator {
 
   // After an error inside Commit: the operator refuses everything else.
   virtual bool broken() const = 0;
+
+  // ---- options between steps
+  // -------------------------------------------------
+
+  // From the next step on: another combiner (of the same kind: with
+  // coefficients, or on columns), betas, participation or recorder's betas.
+  // A new beta holds for 1 - beta^t as a whole, t going on to count all
+  // updates, as in conflictfree and torch.optim.Adam; what was computed before
+  // stays. The combiner's state goes on where KeepsState says so.
+  // INVALID_ARGUMENT: INVALID_OPTION as at creation, IMMUTABLE_OPTION for any
+  // other difference; FAILED_PRECONDITION while rows are staged. On an error
+  // nothing changed.
+  virtual absl::Status Reconfigure(const OperatorOptions& options) = 0;
+  // Whether it could, but for the staged rows.
+  virtual absl::Status CheckReconfigure(
+      const OperatorOptions& options) const = 0;
 
   // ---- committed state ------------------------------------------------------
 

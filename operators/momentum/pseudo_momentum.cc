@@ -7,270 +7,163 @@
 
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
-#include "operators/momentum/staged_operator.h"
+#include "operators/momentum/momenta_operator.h"
 
 namespace concord {
 namespace {
 
-constexpr double kEpsilon = 1e-8;
-
-// 1 - beta^t
-double BiasCorrection(double beta, int64_t t) {
-  return 1 - std::pow(beta, static_cast<double>(t));
+const PseudoMomentumOptions& PseudoOf(const OperatorOptions& options) {
+  return std::get<PseudoMomentumOptions>(options.momentum);
 }
 
-class PseudoMomentum : public StagedOperator {
+class PseudoMomentum : public MomentaOperator {
  public:
   PseudoMomentum(const OperatorOptions& options,
                  std::shared_ptr<Kernels> kernels,
                  std::unique_ptr<Combiner> combiner,
                  std::unique_ptr<LossRecorder> recorder)
-      : StagedOperator(
-            options, std::get<PseudoMomentumOptions>(options.momentum).beta_1,
-            std::move(kernels), std::move(combiner), std::move(recorder)),
-        momentum_(std::get<PseudoMomentumOptions>(options.momentum)),
-        gram_(Eigen::MatrixXd::Zero(options.num_vectors, options.num_vectors)),
-        updates_(options.num_vectors, 0),
-        coefficients_(options.num_vectors, 0.0) {}
+      : MomentaOperator(options, PseudoOf(options).beta_1,
+                        PseudoOf(options).beta_2, std::move(kernels),
+                        std::move(combiner), std::move(recorder)),
+        columns_(combiner_->works_on_columns()),
+        previous_(columns_ ? 1 : options.num_vectors, 0.0) {}
 
-  // Momenta, second momentum and staged vectors in one piece of memory.
+  // Momenta, second momentum, staged vectors and, where rows are combined by
+  // columns, the last direction.
   absl::Status Allocate() {
-    const int m = options_.num_vectors;
-    const int k = MaxVectorsPerStep(options_);
-    absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
-        kernels_->Allocate(MomentumOperator::MemoryBytes(options_));
-    if (!memory.ok()) return memory.status();
-    memory_ = *std::move(memory);
-    auto* vector = static_cast<std::byte*>(memory_->data());
-    const auto next = [&] {
-      std::byte* current = vector;
-      vector += VectorStride(options_);
-      return static_cast<void*>(current);
-    };
-    for (int i = 0; i < m; ++i) rows_.push_back(next());
-    second_ = next();
-    for (int slot = 0; slot < k; ++slot) {
-      slots_.push_back(next());
-      staging_.SetMemory(slot, slots_.back());
+    const size_t m = options().num_vectors;
+    const size_t k = MaxVectorsPerStep(options());
+    absl::StatusOr<std::vector<void*>> vectors =
+        AllocateVectors(m + 1 + k + (columns_ ? 1 : 0));
+    if (!vectors.ok()) return vectors.status();
+    rows_.assign(vectors->begin(), vectors->begin() + m);
+    second_ = (*vectors)[m];
+    slots_.assign(vectors->begin() + m + 1, vectors->begin() + m + 1 + k);
+    for (size_t slot = 0; slot < k; ++slot) {
+      staging_.SetMemory(static_cast<int>(slot), slots_[slot]);
     }
-    return absl::OkStatus();
-  }
-
-  absl::Status Recompute(void* update) const override {
-    absl::Status status = CheckUsable();
-    if (!status.ok()) return status;
-    if (committed_steps_ == 0) {
-      return absl::FailedPreconditionError("no step has been committed");
-    }
-    CommitPass pass;
-    if (live_steps_ > 0) {
-      pass.rows = committed_rows();
-      pass.direction = coefficients_;
-      pass.second = second_;
-      pass.correction = 1 / BiasCorrection(momentum_.beta_2, live_steps_);
-      pass.epsilon = kEpsilon;
-    }
-    pass.update = update;
-    return RunPass(pass, false, nullptr, [](size_t) {});
-  }
-
-  absl::StatusOr<OperatorState> Export() const override {
-    absl::Status status = CheckUsable();
-    if (!status.ok()) return status;
-    OperatorState state;
-    const auto copy = [&](const void* vector) {
-      std::vector<std::byte> bytes(VectorBytes());
-      if (status.ok()) {
-        status = kernels_->CopyToHost(bytes.data(), vector, bytes.size());
-      }
-      return bytes;
-    };
-    for (const void* row : rows_) state.momenta.push_back(copy(row));
-    state.second = copy(second_);
-    if (!status.ok()) return status;
-    state.gram = gram_;
-    state.updates = updates_;
-    state.live_steps = live_steps_;
-    state.committed_steps = committed_steps_;
-    state.coefficients = coefficients_;
-    state.combiner = combiner_state_;
-    if (recorder_ != nullptr) state.recorder = recorder_->State();
-    return state;
-  }
-
-  absl::Status Import(const OperatorState& state) override {
-    const size_t m = options_.num_vectors;
-    bool fits = state.momenta.size() == m &&
-                state.second.size() == VectorBytes() &&
-                state.gram.rows() == static_cast<Eigen::Index>(m) &&
-                state.gram.cols() == static_cast<Eigen::Index>(m) &&
-                state.updates.size() == m && state.coefficients.size() == m;
-    for (const auto& row : state.momenta) {
-      fits = fits && row.size() == VectorBytes();
-    }
-    if (!fits) {
-      return InvalidField(
-          "INVALID_OPTION", "state", "sizes of another operator's state",
-          absl::StrCat(m, " vectors of ", options_.num_parameters, " ",
-                       Name(options_.dtype), " elements"));
-    }
-    std::unique_ptr<LossRecorder> recorder;
-    if (recorder_ != nullptr) {
-      recorder = recorder_->Clone();
-      const absl::Status status = recorder->Restore(state.recorder);
-      if (!status.ok()) return status;
-    }
-    Reset();
-    absl::Status status;
-    for (size_t i = 0; i < m && status.ok(); ++i) {
-      status = kernels_->CopyFromHost(rows_[i], state.momenta[i].data(),
-                                      VectorBytes());
-    }
-    if (status.ok()) {
-      status =
-          kernels_->CopyFromHost(second_, state.second.data(), VectorBytes());
-    }
-    if (!status.ok()) return status;
-    gram_ = state.gram;
-    updates_ = state.updates;
-    live_steps_ = state.live_steps;
-    committed_steps_ = state.committed_steps;
-    coefficients_ = state.coefficients;
-    combiner_state_ = state.combiner;
-    recorder_ = std::move(recorder);
-    committed_.reset();
-    return absl::OkStatus();
+    if (!columns_) return absl::OkStatus();
+    kept_ = {vectors->back()};
+    return passes_.AllocateScratch();
   }
 
  protected:
-  Staging::CommittedRows committed_rows() const override {
-    return absl::MakeConstSpan(rows_);
+  const ParticipationOptions& participation() const override {
+    return PseudoOf(options()).participation;
   }
 
-  absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
-                         absl::Span<const double> losses,
-                         StepSolution* solution) override {
-    const int m = options_.num_vectors;
-    absl::StatusOr<Eigen::MatrixXd> gram =
-        staging_.Gram(rows, committed_rows(), gram_);
-    if (!gram.ok()) return gram.status();
-    solved_ = Solved();
-    solved_.gram = *std::move(gram);
-    solved_.updates = updates_;
-    solved_.vectors.assign(rows_.begin(), rows_.end());
-    for (const Staging::Row* row : rows) {
-      ++solved_.updates[row->index()];
-      solved_.vectors[row->index()] = row->vector();
-      solved_.replaced.push_back(rows_[row->index()]);
-    }
+  // mhat_i = m_i / (1 - beta_1^t_i)
+  double RowScale(int64_t updates) const override {
+    return 1 / BiasCorrection(PseudoOf(options()).beta_1, updates);
+  }
 
-    solution->indexes.resize(m);
-    for (int i = 0; i < m; ++i) solution->indexes[i] = i;
-    // The Gram matrix of mhat_i = m_i / (1 - beta_1^t_i).
-    Eigen::VectorXd scale(m);
-    for (int i = 0; i < m; ++i) {
-      solution->warming_up |= solved_.updates[i] == 0;
-      scale[i] = solved_.updates[i] == 0
-                     ? 0
-                     : 1 / BiasCorrection(momentum_.beta_1, solved_.updates[i]);
+  // ghat = (f - beta_1 f_prev) / (1 - beta_1): f over the new rows, f_prev over
+  // the rows as they were before this step.
+  absl::Status SolveOwn(absl::Span<Staging::Row* const> rows) override {
+    const int m = options().num_vectors;
+    const double beta_1 = PseudoOf(options()).beta_1;
+    own_ = Own();
+    const double now = BiasCorrection(beta_1, live_steps_ + 1);
+    const double before = -beta_1 / (1 - beta_1);
+    own_.correction =
+        1 / BiasCorrection(PseudoOf(options()).beta_2, live_steps_ + 1);
+    if (columns_) {
+      own_.next_previous = {now};
+      own_.pseudo = {now / (1 - beta_1)};
+      own_.replaced = {kept_.front()};
+      own_.previous = {before * previous_[0]};
+      return CheckScale(own_.pseudo[0] *
+                            RowNorms(solved_.gram, solved_.updates) +
+                        std::abs(own_.previous[0]) * RowNorms(gram_, updates_));
     }
-    solution->gram = scale.asDiagonal() * solved_.gram * scale.asDiagonal();
-    if (solution->warming_up) {
-      solution->combination.coefficients.assign(m, 0.0);
-      solution->combination.state = combiner_state_;
-      solved_.coefficients = coefficients_;
-      return absl::OkStatus();
-    }
-
-    CombineInput input;
-    input.gram = solution->gram;
-    input.losses = losses;
-    input.state = combiner_state_;
-    absl::StatusOr<Combination> combination = combiner_->Solve(input);
-    if (!combination.ok()) return combination.status();
-    solution->combination = *std::move(combination);
-
-    solved_.live = true;
-    solved_.coefficients.resize(m);
-    for (int i = 0; i < m; ++i) {
-      solved_.coefficients[i] =
-          solution->combination.coefficients[i] * scale[i];
-    }
-    // ghat = (f - beta_1 f_prev) / (1 - beta_1): f over the new rows, f_prev
-    // over the rows as they were before this step.
-    const int64_t t = live_steps_ + 1;
-    const double one_minus_beta = 1 - momentum_.beta_1;
-    const double now = BiasCorrection(momentum_.beta_1, t) / one_minus_beta;
-    const double before = -momentum_.beta_1 *
-                          BiasCorrection(momentum_.beta_1, t - 1) /
-                          one_minus_beta;
-    solved_.pseudo.resize(m);
+    own_.pseudo.resize(m);
+    own_.next_previous.resize(m);
     std::vector<bool> replaced(m, false);
+    double bound = 0;
     for (const Staging::Row* row : rows) {
-      replaced[row->index()] = true;
-      solved_.previous.push_back(before * coefficients_[row->index()]);
+      const int i = row->index();
+      replaced[i] = true;
+      own_.replaced.push_back(rows_[i]);
+      own_.previous.push_back(before * previous_[i]);
+      bound += std::abs(own_.previous.back()) * std::sqrt(gram_(i, i));
     }
     for (int i = 0; i < m; ++i) {
-      solved_.pseudo[i] = now * solved_.coefficients[i];
-      if (!replaced[i]) solved_.pseudo[i] += before * coefficients_[i];
+      own_.next_previous[i] = now * solved_.coefficients[i];
+      own_.pseudo[i] = own_.next_previous[i] / (1 - beta_1);
+      if (!replaced[i]) own_.pseudo[i] += before * previous_[i];
+      bound += std::abs(own_.pseudo[i]) * std::sqrt(solved_.gram(i, i));
     }
-    return CheckScale(rows);
+    return CheckScale(bound);
   }
 
-  CommitPass PassOfSolved() override {
-    CommitPass pass;
-    if (!solved_.live) return pass;  // Warm-up: no rows, the update is zero.
-    pass.rows = solved_.vectors;
-    pass.direction = solved_.coefficients;
-    pass.pseudo = solved_.pseudo;
-    pass.previous_rows = solved_.replaced;
-    pass.previous = solved_.previous;
-    pass.second = second_;
-    pass.update_second = true;
-    pass.beta_2 = momentum_.beta_2;
-    pass.correction = 1 / BiasCorrection(momentum_.beta_2, live_steps_ + 1);
-    pass.epsilon = kEpsilon;
-    return pass;
+  void CompletePass(UpdatePass* pass) override {
+    pass->commit.pseudo = own_.pseudo;
+    pass->commit.previous_rows = own_.replaced;
+    pass->commit.previous = own_.previous;
+    pass->commit.second = second_;
+    pass->commit.update_second = true;
+    pass->commit.beta_2 = PseudoOf(options()).beta_2;
+    pass->commit.correction = own_.correction;
+    pass->commit.epsilon = kEpsilon;
   }
 
-  double PassRowSquare(size_t i) const override { return solved_.gram(i, i); }
-
-  void Switch(absl::Span<Staging::Row* const> rows) override {
+  void SwitchOwn(absl::Span<Staging::Row* const> rows) override {
     for (Staging::Row* row : rows) {
       std::swap(rows_[row->index()], slots_[row->slot()]);
       staging_.SetMemory(row->slot(), slots_[row->slot()]);
     }
-    gram_ = std::move(solved_.gram);
-    updates_ = std::move(solved_.updates);
-    coefficients_ = std::move(solved_.coefficients);
-    if (solved_.live) ++live_steps_;
+    if (!solved_.live) return;
+    previous_ = std::move(own_.next_previous);
+    correction_ = own_.correction;
+  }
+
+  void CompleteCommitted(UpdatePass* pass) const override {
+    pass->commit.second = second_;
+    pass->commit.correction = correction_;
+    pass->commit.epsilon = kEpsilon;
+  }
+
+  std::vector<void*> OtherVectors() const override {
+    std::vector<void*> vectors = {second_};
+    vectors.insert(vectors.end(), kept_.begin(), kept_.end());
+    return vectors;
+  }
+  void ExportOwn(OperatorState* state) const override {
+    state->previous = previous_;
+    state->correction = correction_;
+  }
+  bool FitsOwn(const OperatorState& state) const override {
+    return state.previous.size() == previous_.size();
+  }
+  void ImportOwn(const OperatorState& state) override {
+    previous_ = state.previous;
+    correction_ = state.correction;
   }
 
  private:
-  // A solved step that is not committed yet.
-  struct Solved {
-    bool live = false;
-    Eigen::MatrixXd gram;              // Of the stored rows.
-    std::vector<int64_t> updates;      // t_i
-    std::vector<double> coefficients;  // Of the stored rows.
-    std::vector<const void*> vectors;  // The rows after this step.
+  // Of the solved step.
+  struct Own {
+    double correction = 1;
     std::vector<double> pseudo;
     std::vector<const void*> replaced;  // The updated rows before it.
     std::vector<double> previous;
+    std::vector<double> next_previous;
   };
+
+  // sum_i |mhat_i|: no rule on columns makes more of them.
+  double RowNorms(const Eigen::MatrixXd& gram,
+                  const std::vector<int64_t>& updates) const {
+    double sum = 0;
+    for (size_t i = 0; i < updates.size(); ++i) {
+      if (updates[i] > 0) sum += RowScale(updates[i]) * std::sqrt(gram(i, i));
+    }
+    return sum;
+  }
 
   // The second momentum is stored in the session's type: refuse a step whose
   // square might not fit, instead of an infinity for good.
-  absl::Status CheckScale(absl::Span<Staging::Row* const> rows) const {
-    double bound = 0;
-    for (int i = 0; i < options_.num_vectors; ++i) {
-      bound += std::abs(solved_.pseudo[i]) * std::sqrt(solved_.gram(i, i));
-    }
-    for (size_t p = 0; p < rows.size(); ++p) {
-      const int i = rows[p]->index();
-      bound += std::abs(solved_.previous[p]) * std::sqrt(gram_(i, i));
-    }
-    const double largest = options_.dtype == Dtype::kFloat32
+  absl::Status CheckScale(double bound) const {
+    const double largest = options().dtype == Dtype::kFloat32
                                ? double{std::numeric_limits<float>::max()}
                                : std::numeric_limits<double>::max();
     const double accepted = std::sqrt(largest) / 2;
@@ -279,19 +172,15 @@ class PseudoMomentum : public StagedOperator {
     return InvalidField(
         "OUT_OF_SCALE", "vectors",
         absl::StrCat("a pseudo gradient of norm up to ", bound),
-        absl::StrCat("norms up to ", accepted, " in ", Name(options_.dtype)));
+        absl::StrCat("norms up to ", accepted, " in ", Name(options().dtype)));
   }
 
-  const PseudoMomentumOptions momentum_;
-  std::unique_ptr<DeviceMemory> memory_;
-  std::vector<void*> rows_;   // m_i
-  std::vector<void*> slots_;  // Staged ones.
-  void* second_ = nullptr;    // s
-  Eigen::MatrixXd gram_;      // Of the rows as stored.
-  std::vector<int64_t> updates_;
-  std::vector<double> coefficients_;  // Of the stored rows, last live step.
-  int64_t live_steps_ = 0;
-  Solved solved_;
+  const bool columns_;
+  void* second_ = nullptr;  // s
+  // Coefficients of f of the last live step: of the rows, or of r.
+  std::vector<double> previous_;
+  double correction_ = 1;  // Of the last live step: 1 / (1 - beta_2^t).
+  Own own_;
 };
 
 }  // namespace

@@ -9,28 +9,57 @@
 namespace concord {
 namespace {
 
-// Bytes of the update that are computed between two calls of `progress`: one
-// message's worth.
-constexpr size_t kProgressBytes = size_t{1} << 20;
-
-template <class Pointer>
-Pointer* Advance(Pointer* base, size_t bytes) {
-  using Byte =
-      std::conditional_t<std::is_const_v<Pointer>, const std::byte, std::byte>;
-  return base == nullptr
-             ? nullptr
-             : static_cast<Pointer*>(static_cast<Byte*>(base) + bytes);
+Staging::Shape ShapeOf(const OperatorOptions& options, double beta_1,
+                       double beta_2) {
+  return {options.dtype,
+          options.num_parameters,
+          options.num_vectors,
+          MaxVectorsPerStep(options),
+          beta_1,
+          beta_2,
+          std::holds_alternative<SeparateMomentumOptions>(options.momentum)};
 }
 
-void AdvanceAll(absl::Span<const void* const> rows, size_t bytes,
-                std::vector<const void*>* moved) {
-  moved->clear();
-  for (const void* row : rows) moved->push_back(Advance(row, bytes));
+absl::Status Immutable(const char* field, const char* accepted) {
+  return InvalidField("IMMUTABLE_OPTION", field, "another value", accepted);
 }
 
-Staging::Shape ShapeOf(const OperatorOptions& options, double beta_1) {
-  return {options.dtype, options.num_parameters, options.num_vectors,
-          MaxVectorsPerStep(options), beta_1};
+// The betas of the operators that have them; 0 for "none".
+std::pair<double, double> Betas(const MomentumOptions& options) {
+  if (const auto* pseudo = std::get_if<PseudoMomentumOptions>(&options)) {
+    return {pseudo->beta_1, pseudo->beta_2};
+  }
+  if (const auto* separate = std::get_if<SeparateMomentumOptions>(&options)) {
+    return {separate->beta_1, separate->beta_2};
+  }
+  return {0, 0};
+}
+
+// What Reconfigure cannot change.
+absl::Status CheckMutable(const OperatorOptions& from,
+                          const OperatorOptions& to) {
+  constexpr char kFixed[] = "the value given at creation";
+  if (to.num_vectors != from.num_vectors) {
+    return Immutable("num_vectors", kFixed);
+  }
+  if (to.num_parameters != from.num_parameters) {
+    return Immutable("num_parameters", kFixed);
+  }
+  if (to.dtype != from.dtype) return Immutable("data_type", kFixed);
+  if (MaxVectorsPerStep(to) != MaxVectorsPerStep(from)) {
+    return Immutable("max_vectors_per_step", kFixed);
+  }
+  if (to.momentum.index() != from.momentum.index()) {
+    return Immutable("momentum", "the operator given at creation");
+  }
+  const bool same_recorder =
+      to.loss_recorder.has_value() == from.loss_recorder.has_value() &&
+      (!to.loss_recorder.has_value() ||
+       to.loss_recorder->index() == from.loss_recorder->index());
+  if (!same_recorder) {
+    return Immutable("loss_recorder", "the recorder given at creation");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -60,14 +89,73 @@ std::vector<double> DirectionCosines(const Eigen::MatrixXd& gram,
 }
 
 StagedOperator::StagedOperator(const OperatorOptions& options, double beta_1,
-                               std::shared_ptr<Kernels> kernels,
+                               double beta_2, std::shared_ptr<Kernels> kernels,
                                std::unique_ptr<Combiner> combiner,
                                std::unique_ptr<LossRecorder> recorder)
-    : options_(options),
-      kernels_(std::move(kernels)),
+    : kernels_(std::move(kernels)),
       combiner_(std::move(combiner)),
-      staging_(ShapeOf(options, beta_1), kernels_.get()),
-      recorder_(std::move(recorder)) {}
+      staging_(ShapeOf(options, beta_1, beta_2), kernels_.get()),
+      passes_(options.dtype, options.num_parameters, options.num_vectors,
+              kernels_.get()),
+      recorder_(std::move(recorder)),
+      options_(options) {}
+
+absl::Status StagedOperator::CheckReconfigure(
+    const OperatorOptions& options) const {
+  absl::Status status = CheckUsable();
+  if (status.ok()) status = Validate(options);
+  if (status.ok()) status = CheckMutable(options_, options);
+  if (!status.ok()) return status;
+  const absl::StatusOr<std::unique_ptr<Combiner>> combiner =
+      MakeCombiner(options.combiner, options.num_vectors);
+  if (!combiner.ok()) return combiner.status();
+  if ((*combiner)->works_on_columns() != combiner_->works_on_columns()) {
+    return Immutable("combiner",
+                     combiner_->works_on_columns()
+                         ? "a combiner that works on columns, too"
+                         : "a combiner with coefficients, not one on columns");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StagedOperator::Reconfigure(const OperatorOptions& options) {
+  absl::Status status = CheckReconfigure(options);
+  if (!status.ok()) return status;
+  if (!staging_.empty()) {
+    return absl::FailedPreconditionError(
+        "options change between steps, not while rows are staged");
+  }
+  absl::StatusOr<std::unique_ptr<Combiner>> combiner =
+      MakeCombiner(options.combiner, options.num_vectors);
+  if (!combiner.ok()) return combiner.status();
+  std::unique_ptr<LossRecorder> recorder;
+  if (recorder_ != nullptr) {
+    absl::StatusOr<std::unique_ptr<LossRecorder>> made =
+        MakeLossRecorder(*options.loss_recorder, options.num_vectors);
+    if (made.ok()) status = (*made)->Restore(recorder_->State());
+    if (!made.ok() || !status.ok()) return made.ok() ? status : made.status();
+    recorder = *std::move(made);
+  }
+  Reset();
+  if (!KeepsState(options_.combiner, options.combiner)) {
+    combiner_state_.clear();
+  }
+  combiner_ = *std::move(combiner);
+  recorder_ = std::move(recorder);
+  const auto [beta_1, beta_2] = Betas(options.momentum);
+  staging_.SetBetas(beta_1, beta_2);
+  options_ = options;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<LossRecorder>> StagedOperator::RestoredRecorder(
+    const OperatorState& state) const {
+  if (recorder_ == nullptr) return nullptr;
+  std::unique_ptr<LossRecorder> recorder = recorder_->Clone();
+  const absl::Status status = recorder->Restore(state.recorder);
+  if (!status.ok()) return status;
+  return recorder;
+}
 
 absl::Status StagedOperator::CheckUsable() const {
   if (!broken_) return absl::OkStatus();
@@ -112,8 +200,10 @@ void StagedOperator::Reset() {
 }
 
 absl::Status StagedOperator::Solve(absl::Span<const int> loss_indexes,
-                                   absl::Span<const double> losses) {
+                                   absl::Span<const double> losses,
+                                   absl::Span<const int> active) {
   absl::Status status = CheckUsable();
+  if (status.ok()) status = ValidateActive(active, options_.num_vectors);
   if (!status.ok()) return status;
   solution_.reset();
   absl::StatusOr<std::vector<Staging::Row*>> rows = staging_.CompleteRows();
@@ -141,56 +231,36 @@ absl::Status StagedOperator::Solve(absl::Span<const int> loss_indexes,
   }
   StepSolution solution;
   if (next_recorder_ != nullptr) solution.losses = next_recorder_->losses();
-  status = SolveRows(*rows, solution.losses, &solution);
+  status = SolveRows(*rows, solution.losses, active, &solution);
   if (!status.ok()) return status;
   solution.cosines = Cosines(solution.gram);
-  solution.direction_cosines =
-      DirectionCosines(solution.gram, solution.combination.coefficients);
+  if (!combiner_->works_on_columns()) {
+    solution.direction_cosines =
+        DirectionCosines(solution.gram, solution.combination.coefficients);
+  }
   solution_ = std::move(solution);
   solved_rows_ = *std::move(rows);
   return absl::OkStatus();
 }
 
-absl::Status StagedOperator::RunPass(
-    const CommitPass& pass, bool with_dots, std::vector<double>* dots,
-    absl::FunctionRef<void(size_t)> progress) const {
-  const size_t n = options_.num_parameters;
-  const size_t element = SizeOf(options_.dtype);
-  const size_t block = kernels_->block_elements();
-  const size_t width = pass.rows.size() + 1;
-  const size_t range =
-      std::max<size_t>(1, kProgressBytes / element / block) * block;
-  std::vector<double> partial;
-  if (with_dots) {
-    dots->assign(width, 0.0);
-    partial.resize((std::min(range, n) + block - 1) / block * width);
-  }
-  std::vector<const void*> rows, previous;
-  CommitPass part = pass;
-  part.dtype = options_.dtype;
-  part.update_dots = with_dots ? partial.data() : nullptr;
-  for (size_t begin = 0; begin < n; begin += range) {
-    const size_t bytes = begin * element;
-    part.count = std::min(range, n - begin);
-    if (begin > 0) {
-      AdvanceAll(pass.rows, bytes, &rows);
-      AdvanceAll(pass.previous_rows, bytes, &previous);
-      part.rows = rows;
-      part.previous_rows = previous;
-      part.second = Advance(pass.second, bytes);
-      part.update = Advance(pass.update, bytes);
-    }
-    const absl::Status status = kernels_->Commit(part);
-    if (!status.ok()) return status;
-    if (with_dots) {
-      const size_t blocks = (part.count + block - 1) / block;
-      for (size_t b = 0; b < blocks; ++b) {
-        for (size_t j = 0; j < width; ++j) (*dots)[j] += partial[b * width + j];
+void StagedOperator::FillCosines(const UpdatePass& pass,
+                                 const UpdateDots& dots) {
+  // In warm-up the pass has no rows: the update is zero and so are these.
+  const auto fill = [&](const std::vector<double>& products,
+                        std::vector<double>* cosines) {
+    cosines->assign(solution_->indexes.size(), 0.0);
+    for (size_t i = 0; i < pass.commit.rows.size(); ++i) {
+      const size_t position = pass.positions.empty() ? i : pass.positions[i];
+      const double norm = std::sqrt(RowSquare(position));
+      if (products[0] > 0 && norm > 0) {
+        (*cosines)[position] = products[1 + i] / std::sqrt(products[0]) / norm;
       }
     }
-    progress(begin + part.count);
-  }
-  return absl::OkStatus();
+  };
+  fill(dots.update, &solution_->update_cosines);
+  if (pass.rule == nullptr) return;
+  fill(dots.direction, &solution_->direction_cosines);
+  solution_->combination.length = std::sqrt(dots.direction[0]);
 }
 
 absl::Status StagedOperator::Commit(void* update, bool with_update_cosines,
@@ -200,25 +270,15 @@ absl::Status StagedOperator::Commit(void* update, bool with_update_cosines,
   if (!solution_.has_value()) {
     return absl::FailedPreconditionError("Commit without a solved step");
   }
-  CommitPass pass = PassOfSolved();
-  pass.update = update;
-  std::vector<double> dots;
-  status = RunPass(pass, with_update_cosines, &dots, progress);
+  UpdatePass pass = PassOfSolved();
+  pass.commit.update = update;
+  UpdateDots dots;
+  status = passes_.Run(pass, with_update_cosines ? &dots : nullptr, progress);
   if (!status.ok()) {
     broken_ = true;
     return status;
   }
-  if (with_update_cosines) {
-    // In warm-up the pass has no rows: the update is zero and so are these.
-    const size_t count = solution_->indexes.size();
-    solution_->update_cosines.assign(count, 0.0);
-    for (size_t i = 0; i < count && i + 1 < dots.size(); ++i) {
-      const double norm = std::sqrt(PassRowSquare(i));
-      if (dots[0] > 0 && norm > 0) {
-        solution_->update_cosines[i] = dots[1 + i] / std::sqrt(dots[0]) / norm;
-      }
-    }
-  }
+  if (with_update_cosines) FillCosines(pass, dots);
   Switch(solved_rows_);
   if (recorder_ != nullptr) recorder_ = std::move(next_recorder_);
   combiner_state_ = solution_->combination.state;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "operators/momentum/momentum_operator.h"
+#include "operators/momentum/row_passes.h"
 #include "operators/momentum/staging.h"
 
 namespace concord {
@@ -26,13 +27,16 @@ class StagedOperator : public MomentumOperator {
   void Reset() override;
 
   absl::Status Solve(absl::Span<const int> loss_indexes,
-                     absl::Span<const double> losses) override;
+                     absl::Span<const double> losses,
+                     absl::Span<const int> active) override;
   const StepSolution* solution() const override {
     return solution_.has_value() ? &*solution_ : nullptr;
   }
   absl::Status Commit(void* update, bool with_update_cosines,
                       absl::FunctionRef<void(size_t)> progress) override;
   bool broken() const override { return broken_; }
+  absl::Status Reconfigure(const OperatorOptions& options) override;
+  absl::Status CheckReconfigure(const OperatorOptions& options) const override;
 
   int64_t committed_steps() const override { return committed_steps_; }
   const StepSolution* committed() const override {
@@ -41,46 +45,50 @@ class StagedOperator : public MomentumOperator {
   const LossRecorder* recorder() const override { return recorder_.get(); }
 
  protected:
-  StagedOperator(const OperatorOptions& options, double beta_1,
+  StagedOperator(const OperatorOptions& options, double beta_1, double beta_2,
                  std::shared_ptr<Kernels> kernels,
                  std::unique_ptr<Combiner> combiner,
                  std::unique_ptr<LossRecorder> recorder);
 
   // The committed vectors, or none.
-  virtual Staging::CommittedRows committed_rows() const = 0;
+  virtual StoredRows committed_rows() const = 0;
   // Solves for `rows` (complete, by index) with `losses`; keeps what Switch and
-  // Pass need. Fills everything of `solution` but the losses and cosines.
+  // PassOfSolved need. Fills everything of `solution` but the losses and
+  // cosines.
   virtual absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
                                  absl::Span<const double> losses,
+                                 absl::Span<const int> active,
                                  StepSolution* solution) = 0;
-  // The coefficients of the commit's pass over whole vectors.
-  virtual CommitPass PassOfSolved() = 0;
-  // |row|^2 of the pass's row i.
-  virtual double PassRowSquare(size_t i) const = 0;
+  // The commit's pass over whole vectors.
+  virtual UpdatePass PassOfSolved() = 0;
+  // |row|^2 of the solved step's row at `position`, as the pass reads it.
+  virtual double RowSquare(size_t position) const = 0;
   // Makes the solved step the state.
   virtual void Switch(absl::Span<Staging::Row* const> rows) = 0;
 
-  // Runs `pass`, whose pointers are to whole vectors, in ranges; returns the
-  // dot products of the update with itself and the rows where asked for.
-  absl::Status RunPass(const CommitPass& pass, bool with_dots,
-                       std::vector<double>* dots,
-                       absl::FunctionRef<void(size_t)> progress) const;
+  // A recorder like this operator's with the state's losses; null without.
+  absl::StatusOr<std::unique_ptr<LossRecorder>> RestoredRecorder(
+      const OperatorState& state) const;
 
   size_t VectorBytes() const {
     return options_.num_parameters * SizeOf(options_.dtype);
   }
   absl::Status CheckUsable() const;
 
-  const OperatorOptions options_;
   const std::shared_ptr<Kernels> kernels_;
-  const std::unique_ptr<Combiner> combiner_;
+  std::unique_ptr<Combiner> combiner_;
   Staging staging_;
+  RowPasses passes_;
   std::unique_ptr<LossRecorder> recorder_;
   std::vector<double> combiner_state_;
   int64_t committed_steps_ = 0;
   std::optional<StepSolution> committed_;
 
  private:
+  // The solved step's cosines, from the dot products of its pass.
+  void FillCosines(const UpdatePass& pass, const UpdateDots& dots);
+
+  OperatorOptions options_;
   std::optional<StepSolution> solution_;
   std::vector<Staging::Row*> solved_rows_;
   std::unique_ptr<LossRecorder> next_recorder_;

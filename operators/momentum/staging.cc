@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "absl/container/fixed_array.h"
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
 
@@ -33,7 +33,8 @@ Staging::Staging(const Shape& shape, Kernels* kernels)
     : shape_(shape),
       kernels_(kernels),
       blocks_((shape.num_parameters + kernels->block_elements() - 1) /
-              kernels->block_elements()) {
+              kernels->block_elements()),
+      next_(shape.num_vectors) {
   for (int slot = 0; slot < shape.max_rows; ++slot) {
     auto row = std::make_unique<Row>();
     row->slot_ = slot;
@@ -43,13 +44,51 @@ Staging::Staging(const Shape& shape, Kernels* kernels)
                                std::vector<uint8_t>(blocks_));
     row->staged_.assign(shape.max_rows, std::vector<double>(blocks_));
     row->staged_id_.assign(shape.max_rows, std::vector<uint32_t>(blocks_));
+    if (shape.separate) row->gradient_.assign(blocks_, 0.0);
     slots_.push_back(std::move(row));
   }
 }
 
-void Staging::SetMemory(int slot, void* memory) {
+double Staging::Row::gradient_square() const {
+  double sum = 0;
+  for (const double part : gradient_) sum += part;
+  return sum;
+}
+
+void Staging::SetMemory(int slot, void* memory, void* second) {
   absl::MutexLock lock(&mutex_);
   slots_[slot]->memory_ = memory;
+  slots_[slot]->second_memory_ = second;
+}
+
+absl::Status Staging::AllocateScratch() {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& row : slots_) {
+    absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = kernels_->Allocate(
+        shape_.num_vectors * RowPasses::ScratchElements(*kernels_) *
+        SizeOf(shape_.dtype));
+    if (!memory.ok()) return memory.status();
+    row->scratch_ = *std::move(memory);
+  }
+  return absl::OkStatus();
+}
+
+void Staging::SetNextScales(int index, double scale, double second_scale) {
+  next_[index].scale = scale;
+  next_[index].second_scale = second_scale;
+}
+
+void Staging::SetBetas(double beta_1, double beta_2) {
+  shape_.beta_1 = beta_1;
+  shape_.beta_2 = beta_2;
+}
+
+bool Staging::empty() const {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& row : slots_) {
+    if (row->index_ >= 0) return false;
+  }
+  return true;
 }
 
 size_t Staging::BlockBytes() const {
@@ -92,6 +131,8 @@ absl::StatusOr<Staging::Row*> Staging::StageLocked(int index) {
   row->complete_ = false;
   row->received_ = 0;
   row->vector_ = row->memory_;
+  row->rescaling_ = next_[index];
+  row->rescaling_.second = row->second_memory_;
   row->frontier_.store(0, std::memory_order_relaxed);
   for (auto& has : row->has_committed_) std::fill(has.begin(), has.end(), 0);
   for (auto& ids : row->staged_id_) std::fill(ids.begin(), ids.end(), 0);
@@ -174,7 +215,7 @@ absl::Status Staging::Ingest(absl::Span<const int> indexes,
       if (!status.ok()) break;
       rows.push_back(*row);
       // Without momentum the caller's memory is the row.
-      if (committed.empty()) (*row)->vector_ = gradients[i];
+      if (committed.vectors.empty()) (*row)->vector_ = gradients[i];
     }
   }
   if (status.ok()) {
@@ -205,36 +246,53 @@ absl::Status Staging::Ingest(absl::Span<const int> indexes,
   return status;
 }
 
-absl::Status Staging::IngestBlocks(Row* row, const void* gradient, size_t begin,
-                                   size_t end, CommittedRows committed) {
-  const size_t element = SizeOf(shape_.dtype);
-  const size_t first = begin * kernels_->block_elements();
-  const size_t offset = first * element;
-  const auto at = [offset](const void* vector) {
-    return static_cast<const std::byte*>(vector) + offset;
+Staging::Others Staging::OthersOf(Row* row, size_t begin, size_t end,
+                                  CommittedRows committed) {
+  Others others;
+  const auto add = [&](const void* vector, const Rescaling& rescaling,
+                       double* products) {
+    others.vectors.push_back(vector);
+    if (shape_.separate) others.rescalings.push_back(rescaling);
+    others.products.push_back(products);
   };
-
-  // The rows to multiply with, and where their partial products go.
-  absl::InlinedVector<const void*, 8> others;
-  absl::InlinedVector<double*, 8> targets;
-  for (int j = 0; j < static_cast<int>(committed.size()); ++j) {
+  for (int j = 0; j < static_cast<int>(committed.vectors.size()); ++j) {
     // A row that is being replaced too will be met in its new form.
     if (j == row->index_ || Find(j) != nullptr) continue;
-    others.push_back(at(committed[j]));
-    targets.push_back(row->committed_[j].data());
+    add(committed.vectors[j],
+        shape_.separate ? committed.rescalings[j] : Rescaling(),
+        row->committed_[j].data());
     std::fill(row->has_committed_[j].begin() + begin,
               row->has_committed_[j].begin() + end, 1);
   }
   for (const auto& other : slots_) {
     if (other.get() == row || other->index_ < 0) continue;
     if (other->frontier_.load(std::memory_order_acquire) < end) continue;
-    others.push_back(at(other->vector_));
-    targets.push_back(row->staged_[other->slot_].data());
+    add(other->vector_, other->rescaling_, row->staged_[other->slot_].data());
     std::fill(row->staged_id_[other->slot_].begin() + begin,
               row->staged_id_[other->slot_].begin() + end, other->id_);
   }
+  return others;
+}
 
-  const size_t width = others.size() + 1;
+absl::Status Staging::IngestBlocks(Row* row, const void* gradient, size_t begin,
+                                   size_t end, CommittedRows committed) {
+  if (shape_.separate) {
+    const size_t step =
+        RowPasses::ScratchElements(*kernels_) / kernels_->block_elements();
+    for (size_t b = begin; b < end; b += step) {
+      const size_t offset = gradient == row->memory_ ? 0 : b - begin;
+      const absl::Status status =
+          IngestSeparate(row, Advance(gradient, offset * BlockBytes()), b,
+                         std::min(b + step, end), committed);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+  const size_t first = begin * kernels_->block_elements();
+  const size_t offset = first * SizeOf(shape_.dtype);
+  Others others = OthersOf(row, begin, end, committed);
+  for (const void*& other : others.vectors) other = Advance(other, offset);
+  const size_t width = others.vectors.size() + 1;
   absl::FixedArray<double, 16> dots((end - begin) * width);
   const bool own_memory = row->vector_ == row->memory_;
   IngestPass pass;
@@ -242,31 +300,123 @@ absl::Status Staging::IngestBlocks(Row* row, const void* gradient, size_t begin,
   pass.count =
       std::min(end * kernels_->block_elements(), shape_.num_parameters) - first;
   pass.beta_1 = shape_.beta_1;
-  pass.gradient = gradient == row->memory_ ? at(gradient) : gradient;
-  pass.momentum = committed.empty() ? nullptr : at(committed[row->index_]);
-  pass.staged =
-      own_memory ? static_cast<std::byte*>(row->memory_) + offset : nullptr;
-  pass.rows = others;
+  pass.gradient =
+      gradient == row->memory_ ? Advance(gradient, offset) : gradient;
+  pass.momentum = committed.vectors.empty()
+                      ? nullptr
+                      : Advance(committed.vectors[row->index_], offset);
+  pass.staged = own_memory ? Advance(row->memory_, offset) : nullptr;
+  pass.rows = others.vectors;
   pass.dots = dots.data();
   const absl::Status status = kernels_->Ingest(pass);
   if (!status.ok()) return status;
   for (size_t b = begin; b < end; ++b) {
     const double* of_block = dots.data() + (b - begin) * width;
     row->self_[b] = of_block[0];
-    for (size_t j = 0; j < others.size(); ++j) targets[j][b] = of_block[1 + j];
+    for (size_t j = 0; j + 1 < width; ++j) {
+      others.products[j][b] = of_block[1 + j];
+    }
+  }
+  row->frontier_.store(end, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const void*> Staging::MakeRow(const Row& row, size_t piece,
+                                             const void* vector,
+                                             const Rescaling& rescaling,
+                                             size_t offset,
+                                             size_t count) const {
+  SeparatePass pass;
+  pass.dtype = shape_.dtype;
+  pass.count = count;
+  pass.momentum = Advance(vector, offset);
+  pass.second = Advance(rescaling.second, offset);
+  pass.scale = rescaling.scale;
+  pass.second_scale = rescaling.second_scale;
+  pass.epsilon = kEpsilon;
+  pass.rescaled = Advance(
+      row.scratch_->data(),
+      piece * RowPasses::ScratchElements(*kernels_) * SizeOf(shape_.dtype));
+  const absl::Status status = kernels_->Separate(pass);
+  if (!status.ok()) return status;
+  return pass.rescaled;
+}
+
+absl::Status Staging::IngestSeparate(Row* row, const void* gradient,
+                                     size_t begin, size_t end,
+                                     CommittedRows committed) {
+  const size_t first = begin * kernels_->block_elements();
+  const size_t offset = first * SizeOf(shape_.dtype);
+  const size_t count =
+      std::min(end * kernels_->block_elements(), shape_.num_parameters) - first;
+  if (gradient == row->memory_) gradient = Advance(gradient, offset);
+
+  // The gradient's own square tells whether its elements' squares can be
+  // stored; in the row they would go unnoticed, as a division by infinity.
+  IngestPass square;
+  square.dtype = shape_.dtype;
+  square.count = count;
+  square.gradient = gradient;
+  square.dots = row->gradient_.data() + begin;
+  absl::Status status = kernels_->Ingest(square);
+  if (!status.ok()) return status;
+
+  SeparatePass pass;
+  pass.dtype = shape_.dtype;
+  pass.count = count;
+  pass.gradient = gradient;
+  pass.momentum = Advance(committed.vectors[row->index_], offset);
+  pass.second = Advance(committed.rescalings[row->index_].second, offset);
+  pass.new_momentum = Advance(row->memory_, offset);
+  pass.new_second = Advance(row->second_memory_, offset);
+  pass.beta_1 = shape_.beta_1;
+  pass.beta_2 = shape_.beta_2;
+  pass.scale = row->rescaling_.scale;
+  pass.second_scale = row->rescaling_.second_scale;
+  pass.epsilon = kEpsilon;
+  pass.rescaled = row->scratch_->data();
+  status = kernels_->Separate(pass);
+  if (!status.ok()) return status;
+
+  Others others = OthersOf(row, begin, end, committed);
+  for (size_t j = 0; j < others.vectors.size(); ++j) {
+    const absl::StatusOr<const void*> made = MakeRow(
+        *row, 1 + j, others.vectors[j], others.rescalings[j], offset, count);
+    if (!made.ok()) return made.status();
+    others.vectors[j] = *made;
+  }
+  const size_t width = others.vectors.size() + 1;
+  absl::FixedArray<double, 16> dots((end - begin) * width);
+  IngestPass products;
+  products.dtype = shape_.dtype;
+  products.count = count;
+  products.gradient = pass.rescaled;
+  products.rows = others.vectors;
+  products.dots = dots.data();
+  status = kernels_->Ingest(products);
+  if (!status.ok()) return status;
+  for (size_t b = begin; b < end; ++b) {
+    const double* of_block = dots.data() + (b - begin) * width;
+    row->self_[b] = of_block[0];
+    for (size_t j = 0; j + 1 < width; ++j) {
+      others.products[j][b] = of_block[1 + j];
+    }
   }
   row->frontier_.store(end, std::memory_order_release);
   return absl::OkStatus();
 }
 
 absl::Status Staging::CheckFinite(const Row& row) const {
+  // With separate momenta the gradient is looked at, not the rescaled row.
+  const std::vector<double>& squares =
+      shape_.separate ? row.gradient_ : row.self_;
   double sum = 0;
-  for (const double part : row.self_) sum += part;
-  if (std::isfinite(sum)) return absl::OkStatus();
+  for (const double part : squares) sum += part;
+  if (std::isfinite(sum)) return CheckScale(row, sum);
   // Rare: find the element that is to blame.
   std::vector<std::byte> block;
   for (size_t b = 0; b < blocks_; ++b) {
-    if (std::isfinite(row.self_[b])) continue;
+    if (std::isfinite(squares[b])) continue;
     const size_t offset = b * BlockBytes();
     block.resize(std::min(BlockBytes(), VectorBytes() - offset));
     const absl::Status status = kernels_->CopyToHost(
@@ -292,6 +442,19 @@ absl::Status Staging::CheckFinite(const Row& row) const {
                       "numbers whose squares can be summed in float64");
 }
 
+absl::Status Staging::CheckScale(const Row& row, double square) const {
+  if (!shape_.separate) return absl::OkStatus();
+  const double largest = shape_.dtype == Dtype::kFloat32
+                             ? double{std::numeric_limits<float>::max()}
+                             : std::numeric_limits<double>::max();
+  const double accepted = std::sqrt(largest) / 2;
+  if (std::sqrt(square) <= accepted) return absl::OkStatus();
+  return InvalidField(
+      "OUT_OF_SCALE", absl::StrCat("vector ", row.index_),
+      absl::StrCat("norm ", std::sqrt(square)),
+      absl::StrCat("norms up to ", accepted, " in ", Name(shape_.dtype)));
+}
+
 absl::StatusOr<std::vector<Staging::Row*>> Staging::CompleteRows() {
   absl::MutexLock lock(&mutex_);
   std::vector<Row*> rows;
@@ -309,16 +472,26 @@ absl::StatusOr<std::vector<Staging::Row*>> Staging::CompleteRows() {
 }
 
 absl::StatusOr<double> Staging::PairDot(const Row& row, const void* other,
+                                        const Rescaling& rescaling,
                                         size_t block) {
   const size_t first = block * kernels_->block_elements();
   const size_t offset = first * SizeOf(shape_.dtype);
-  const void* others[] = {static_cast<const std::byte*>(other) + offset};
+  const size_t count =
+      std::min(kernels_->block_elements(), shape_.num_parameters - first);
+  absl::StatusOr<const void*> vector = Advance(row.vector_, offset);
+  absl::StatusOr<const void*> with = Advance(other, offset);
+  if (shape_.separate) {
+    vector = MakeRow(row, 0, row.vector_, row.rescaling_, offset, count);
+    if (!vector.ok()) return vector.status();
+    with = MakeRow(row, 1, other, rescaling, offset, count);
+    if (!with.ok()) return with.status();
+  }
+  const void* others[] = {*with};
   double dots[2];
   IngestPass pass;
   pass.dtype = shape_.dtype;
-  pass.count =
-      std::min(kernels_->block_elements(), shape_.num_parameters - first);
-  pass.gradient = static_cast<const std::byte*>(row.vector_) + offset;
+  pass.count = count;
+  pass.gradient = *vector;
   pass.rows = others;
   pass.dots = dots;
   const absl::Status status = kernels_->Ingest(pass);
@@ -340,7 +513,7 @@ absl::StatusOr<Eigen::MatrixXd> Staging::Gram(absl::Span<Row* const> rows,
     for (int j = 0; j < shape_.num_vectors; ++j) {
       const Row* other = staged[j];
       if (j == i || (other != nullptr && j < i)) continue;
-      if (other == nullptr && committed.empty()) continue;
+      if (other == nullptr && committed.vectors.empty()) continue;
       double sum = 0;
       for (size_t b = 0; b < blocks_; ++b) {
         if (other == nullptr && row->has_committed_[j][b]) {
@@ -352,8 +525,13 @@ absl::StatusOr<Eigen::MatrixXd> Staging::Gram(absl::Span<Row* const> rows,
                    other->staged_id_[row->slot_][b] == row->id_) {
           sum += other->staged_[row->slot_][b];
         } else {
-          const absl::StatusOr<double> part = PairDot(
-              *row, other == nullptr ? committed[j] : other->vector_, b);
+          const Rescaling stored = shape_.separate && other == nullptr
+                                       ? committed.rescalings[j]
+                                       : Rescaling();
+          const absl::StatusOr<double> part =
+              other == nullptr
+                  ? PairDot(*row, committed.vectors[j], stored, b)
+                  : PairDot(*row, other->vector_, other->rescaling_, b);
           if (!part.ok()) return part.status();
           sum += *part;
         }

@@ -24,12 +24,14 @@
 
 #include "Eigen/Core"
 #include "absl/base/thread_annotations.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "operators/kernels/kernels.h"
 #include "operators/momentum/momentum_operator.h"
+#include "operators/momentum/row_passes.h"
 
 namespace concord {
 
@@ -41,11 +43,15 @@ class Staging {
     int num_vectors = 0;
     int max_rows = 0;   // k
     double beta_1 = 0;  // With momentum.
+    double beta_2 = 0;  // Of separate second momenta.
+    // Rows are rescaled momenta: a slot has memory for both, and what is
+    // multiplied with other rows is made of them, a few blocks at a time.
+    bool separate = false;
   };
 
-  // A committed row that new ones are built on: its vector on the device, null
-  // for an operator without momentum.
-  using CommittedRows = absl::Span<const void* const>;
+  // The committed rows that new ones are built on; none for an operator without
+  // momentum.
+  using CommittedRows = StoredRows;
 
   class Row : public MomentumOperator::StagedRow {
    public:
@@ -54,6 +60,10 @@ class Staging {
     int slot() const { return slot_; }
     // The new vector: staged memory, or the caller's own.
     const void* vector() const { return vector_; }
+    // With separate momenta: what makes the row of the vector.
+    const Rescaling& rescaling() const { return rescaling_; }
+    // |gradient|^2 with separate momenta.
+    double gradient_square() const;
 
    private:
     friend class Staging;
@@ -64,6 +74,10 @@ class Staging {
     size_t received_ = 0;
     void* memory_ = nullptr;
     const void* vector_ = nullptr;
+    void* second_memory_ = nullptr;
+    Rescaling rescaling_;
+    std::vector<double> gradient_;           // [block], with separate momenta.
+    std::unique_ptr<DeviceMemory> scratch_;  // num_vectors pieces.
     // Blocks whose new values are in place, for the other rows' threads.
     std::atomic<size_t> frontier_{0};
     std::vector<double> self_;                         // [block]
@@ -75,9 +89,19 @@ class Staging {
 
   Staging(const Shape& shape, Kernels* kernels);
 
-  // The memory of slot `slot`: one vector on the device. Set before rows are
-  // staged, exchanged at a commit (the old momentum becomes the next slot).
-  void SetMemory(int slot, void* memory);
+  // The memory of slot `slot`: one vector on the device, with separate momenta
+  // a second one. Set before rows are staged, exchanged at a commit (the old
+  // momentum becomes the next slot).
+  void SetMemory(int slot, void* memory, void* second = nullptr);
+
+  // With separate momenta, before rows are staged: the memory for rows in the
+  // making, and the factors of the row that loss `index`'s next update makes.
+  absl::Status AllocateScratch();
+  void SetNextScales(int index, double scale, double second_scale);
+
+  // Nothing may be staged.
+  void SetBetas(double beta_1, double beta_2);
+  bool empty() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::StatusOr<Row*> Stage(int index) ABSL_LOCKS_EXCLUDED(mutex_);
   void Drop(Row* row) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -109,20 +133,40 @@ class Staging {
   absl::StatusOr<Row*> StageLocked(int index)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Free(Row* row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The others that blocks up to `end` of the row are to be multiplied with,
+  // and where the products go.
+  struct Others {
+    absl::InlinedVector<const void*, 8> vectors;
+    absl::InlinedVector<Rescaling, 8> rescalings;
+    absl::InlinedVector<double*, 8> products;
+  };
+  Others OthersOf(Row* row, size_t begin, size_t end, CommittedRows committed)
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Makes `vector`'s row of `count` elements from `offset` bytes on in the
+  // scratch memory's piece `piece`.
+  absl::StatusOr<const void*> MakeRow(const Row& row, size_t piece,
+                                      const void* vector,
+                                      const Rescaling& rescaling, size_t offset,
+                                      size_t count) const;
+  absl::Status IngestSeparate(Row* row, const void* gradient, size_t begin,
+                              size_t end, CommittedRows committed)
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Blocks [begin, end) of the row's gradient have arrived: writes the new
   // vector, takes the dot products, moves the frontier.
   absl::Status IngestBlocks(Row* row, const void* gradient, size_t begin,
                             size_t end, CommittedRows committed)
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFinite(const Row& row) const;
+  absl::Status CheckScale(const Row& row, double square) const;
   absl::StatusOr<double> PairDot(const Row& row, const void* other,
-                                 size_t block);
+                                 const Rescaling& rescaling, size_t block);
 
-  const Shape shape_;
+  Shape shape_;
   Kernels* const kernels_;
   const size_t blocks_;
 
-  absl::Mutex mutex_;
+  std::vector<Rescaling> next_;  // By index: scale and second_scale alone.
+  mutable absl::Mutex mutex_;
   uint32_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   // Which rows are staged is guarded by the mutex; what is in a row belongs to
   // the thread that appends to it.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -79,12 +81,102 @@ v1::AlignedMTLOptions::Scale To(AlignedScale scale) {
   return v1::AlignedMTLOptions::MINIMUM;
 }
 
-ConFIGOptions From(const v1::ConFIGOptions& message) {
-  ConFIGOptions options;
-  if (message.weight().has_given()) {
-    options.weight =
-        GivenWeightOptions{Numbers(message.weight().given().weights())};
+WeightOptions From(const v1::WeightOptions& message) {
+  switch (message.method_case()) {
+    case v1::WeightOptions::kGiven:
+      return GivenWeightOptions{Numbers(message.given().weights())};
+    case v1::WeightOptions::kRandom:
+      return RandomWeightOptions{message.random().seed()};
+    case v1::WeightOptions::kDynamicAverage: {
+      DynamicWeightAverageOptions options;
+      if (message.dynamic_average().has_temperature()) {
+        options.temperature = message.dynamic_average().temperature();
+      }
+      return options;
+    }
+    case v1::WeightOptions::kEqual:
+    case v1::WeightOptions::METHOD_NOT_SET:
+      break;
   }
+  return EqualWeightOptions{};
+}
+
+LengthOptions From(const v1::LengthOptions& message) {
+  switch (message.method_case()) {
+    case v1::LengthOptions::kTrackMinimum:
+      return TrackMinimumOptions{};
+    case v1::LengthOptions::kTrackMaximum:
+      return TrackMaximumOptions{};
+    case v1::LengthOptions::kTrackHarmonicAverage:
+      return TrackHarmonicAverageOptions{};
+    case v1::LengthOptions::kTrackArithmeticAverage:
+      return TrackArithmeticAverageOptions{};
+    case v1::LengthOptions::kTrackGeometricAverage:
+      return TrackGeometricAverageOptions{};
+    case v1::LengthOptions::kTrackSpecific:
+      return TrackSpecificOptions{Count(message.track_specific().index())};
+    case v1::LengthOptions::kProjection:
+    case v1::LengthOptions::METHOD_NOT_SET:
+      break;
+  }
+  return ProjectionLengthOptions{};
+}
+
+struct WeightFiller {
+  v1::WeightOptions* message;
+
+  void operator()(const EqualWeightOptions&) const { message->mutable_equal(); }
+  void operator()(const GivenWeightOptions& options) const {
+    Set(options.weights, message->mutable_given()->mutable_weights());
+  }
+  void operator()(const RandomWeightOptions& options) const {
+    message->mutable_random()->set_seed(options.seed);
+  }
+  void operator()(const DynamicWeightAverageOptions& options) const {
+    message->mutable_dynamic_average()->set_temperature(options.temperature);
+  }
+};
+
+struct LengthFiller {
+  v1::LengthOptions* message;
+
+  void operator()(const ProjectionLengthOptions&) const {
+    message->mutable_projection();
+  }
+  void operator()(const TrackMinimumOptions&) const {
+    message->mutable_track_minimum();
+  }
+  void operator()(const TrackMaximumOptions&) const {
+    message->mutable_track_maximum();
+  }
+  void operator()(const TrackHarmonicAverageOptions&) const {
+    message->mutable_track_harmonic_average();
+  }
+  void operator()(const TrackArithmeticAverageOptions&) const {
+    message->mutable_track_arithmetic_average();
+  }
+  void operator()(const TrackGeometricAverageOptions&) const {
+    message->mutable_track_geometric_average();
+  }
+  void operator()(const TrackSpecificOptions& options) const {
+    message->mutable_track_specific()->set_index(options.index);
+  }
+};
+
+ConFIGOptions From(const v1::ConFIGOptions& message) {
+  return {From(message.weight()), From(message.length())};
+}
+
+absl::StatusOr<CombinerOptions> From(const v1::CRMOGMOptions& message) {
+  CRMOGMOptions options;
+  if (message.has_combiner()) {
+    absl::StatusOr<CombinerOptions> wrapped = FromMessage(message.combiner());
+    if (!wrapped.ok()) return wrapped.status();
+    options.combiner =
+        std::make_shared<const WrappedCombiner>(*std::move(wrapped));
+  }
+  if (message.has_alpha()) options.alpha = message.alpha();
+  options.initial_weights = Numbers(message.initial_weights());
   return options;
 }
 
@@ -136,13 +228,8 @@ struct Filler {
 
   void operator()(const ConFIGOptions& options) const {
     v1::ConFIGOptions* config = message->mutable_config();
-    if (const auto* given = std::get_if<GivenWeightOptions>(&options.weight)) {
-      Set(given->weights,
-          config->mutable_weight()->mutable_given()->mutable_weights());
-    } else {
-      config->mutable_weight()->mutable_equal();
-    }
-    config->mutable_length()->mutable_projection();
+    std::visit(WeightFiller{config->mutable_weight()}, options.weight);
+    std::visit(LengthFiller{config->mutable_length()}, options.length);
   }
   void operator()(const MeanOptions&) const { message->mutable_mean(); }
   void operator()(const SumOptions&) const { message->mutable_sum(); }
@@ -190,6 +277,21 @@ struct Filler {
     krum->set_n_selected(options.n_selected);
     krum->set_squared(options.squared);
   }
+  void operator()(const CRMOGMOptions& options) const {
+    v1::CRMOGMOptions* smoothed = message->mutable_cr_mogm();
+    *smoothed->mutable_combiner() =
+        ToMessage(options.combiner == nullptr ? CombinerOptions()
+                                              : options.combiner->options);
+    smoothed->set_alpha(options.alpha);
+    Set(options.initial_weights, smoothed->mutable_initial_weights());
+  }
+  void operator()(const GradDropOptions& options) const {
+    message->mutable_graddrop()->set_seed(options.seed);
+    Set(options.leak, message->mutable_graddrop()->mutable_leak());
+  }
+  void operator()(const TrimmedMeanOptions& options) const {
+    message->mutable_trimmed_mean()->set_trim_number(options.trim_number);
+  }
 };
 
 }  // namespace
@@ -230,6 +332,13 @@ absl::StatusOr<CombinerOptions> FromMessage(
       return From(message.aligned_mtl());
     case Method::kKrum:
       return From(message.krum());
+    case Method::kCrMogm:
+      return From(message.cr_mogm());
+    case Method::kGraddrop:
+      return GradDropOptions{message.graddrop().seed(),
+                             Numbers(message.graddrop().leak())};
+    case Method::kTrimmedMean:
+      return TrimmedMeanOptions{Count(message.trimmed_mean().trim_number())};
     case Method::kConfig:
     case Method::METHOD_NOT_SET:
       break;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_join.h"
 #include "concord/v1/concord.pb.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/generated_message_reflection.h"
@@ -151,11 +152,15 @@ grpc::Status Service::ListSessions(grpc::ServerContext*,
 }
 
 grpc::Status Service::UpdateSession(grpc::ServerContext*,
-                                    const v1::UpdateSessionRequest*,
-                                    v1::Session*) {
-  return ToGrpc(MakeError(absl::StatusCode::kUnimplemented,
-                          {"NOT_SERVED", "", "", "", {}},
-                          "this release does not change a session's options"));
+                                    const v1::UpdateSessionRequest* request,
+                                    v1::Session* response) {
+  absl::StatusOr<v1::Session> session = registry_->Update(*request);
+  if (!session.ok()) return ToGrpc(session.status());
+  *response = *std::move(session);
+  log_->Write("session_updated",
+              {{"session", response->name()},
+               {"paths", absl::StrJoin(request->update_mask().paths(), ",")}});
+  return grpc::Status::OK;
 }
 
 grpc::Status Service::DeleteSession(grpc::ServerContext*,

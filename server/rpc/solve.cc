@@ -74,8 +74,14 @@ absl::StatusOr<v1::SolveResponse> Solve(const v1::SolveRequest& request,
   absl::StatusOr<std::unique_ptr<Combiner>> combiner =
       MakeCombiner(*options, size);
   if (!combiner.ok()) return combiner.status();
+  if ((*combiner)->works_on_columns()) {
+    return InvalidField("INVALID_OPTION", "combiner", (*combiner)->name(),
+                        "a method that a Gram matrix is enough for");
+  }
   CombineInput input;
   input.gram = gram;
+  input.state =
+      absl::MakeConstSpan(request.state().data(), request.state_size());
   input.losses =
       absl::MakeConstSpan(request.losses().data(), request.losses_size());
   absl::StatusOr<Combination> combination = (*combiner)->Solve(input);
@@ -84,6 +90,8 @@ absl::StatusOr<v1::SolveResponse> Solve(const v1::SolveRequest& request,
   v1::SolveResponse response;
   FillSolution(*combination, response.mutable_solution());
   FillMatrix(Cosines(gram), response.mutable_cosines());
+  response.mutable_state()->Add(combination->state.begin(),
+                                combination->state.end());
   return response;
 }
 

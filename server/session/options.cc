@@ -8,10 +8,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/text_format.h"
+#include "google/protobuf/util/field_mask_util.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "google/protobuf/util/time_util.h"
 #include "operators/errors.h"
 #include "proto/options/combiner_options.h"
+#include "proto/options/operator_options.h"
 #include "proto/wire/checksum.h"
 
 namespace concord {
@@ -37,14 +39,22 @@ absl::Status CheckLimit(absl::string_view limit, absl::string_view field,
                      {"accepted", absl::StrCat(accepted)}}});
 }
 
-// The engine names its own options; here is where they are in a request.
+// The engine names its own options; here is where they are in a request. The
+// momentum operator is `method`.
 absl::Status InRequest(const absl::Status& status, absl::string_view request,
-                       absl::string_view operators) {
+                       absl::string_view operators,
+                       absl::string_view method = "pseudo") {
   absl::optional<ErrorDetail> detail = GetErrorDetail(status);
   if (!detail.has_value()) return status;
-  if (absl::StartsWith(detail->field, "beta_")) {
-    detail->field = absl::StrCat(operators, "momentum.pseudo.", detail->field);
-  } else if (absl::StartsWith(detail->field, "combiner.")) {
+  const bool of_momentum = absl::StartsWith(detail->field, "beta_") ||
+                           detail->field == "stale_after" ||
+                           detail->field == "min_relative_norm";
+  if (of_momentum) {
+    detail->field =
+        absl::StrCat(operators, "momentum.", method, ".", detail->field);
+  } else if (detail->field == "momentum" ||
+             absl::StartsWith(detail->field, "combiner") ||
+             absl::StartsWith(detail->field, "loss_recorder")) {
     detail->field = absl::StrCat(operators, detail->field);
   } else {
     detail->field = absl::StrCat(request, detail->field);
@@ -83,27 +93,12 @@ absl::Status NormalizeDuration(absl::string_view field, bool given,
                                     absl::FormatDuration(most)));
 }
 
-absl::Status NormalizeCombiner(v1::CombinerOptions* combiner) {
-  absl::StatusOr<CombinerOptions> options = FromMessage(*combiner);
-  if (!options.ok()) return options.status();
-  *combiner = ToMessage(*options);
-  return absl::OkStatus();
-}
-
-absl::Status NormalizeOptions(v1::OperatorOptions* options) {
-  v1::MomentumOptions* momentum = options->mutable_momentum();
-  if (momentum->method_case() != v1::MomentumOptions::kNone) {
-    v1::PseudoMomentumOptions* pseudo = momentum->mutable_pseudo();
-    const PseudoMomentumOptions defaults;
-    if (!pseudo->has_beta_1()) pseudo->set_beta_1(defaults.beta_1);
-    if (!pseudo->has_beta_2()) pseudo->set_beta_2(defaults.beta_2);
-  }
-  if (options->has_loss_recorder() &&
-      options->loss_recorder().method_case() ==
-          v1::LossRecorderOptions::METHOD_NOT_SET) {
-    options->clear_loss_recorder();
-  }
-  return NormalizeCombiner(options->mutable_combiner());
+// Writes every default out.
+absl::Status NormalizeOptions(v1::OperatorOptions* message) {
+  OperatorOptions options;
+  const absl::Status status = ReadMethods(*message, &options);
+  if (status.ok()) *message = ToMessage(options);
+  return status;
 }
 
 absl::Status CheckLayout(const v1::Session& session) {
@@ -277,7 +272,57 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
   if (status.ok()) {
     status = MomentumOperator::Validate(ToOperatorOptions(result));
   }
-  if (!status.ok()) return InRequest(status, "session.", "session.options.");
+  if (!status.ok()) return InSession(status, result);
+  return result;
+}
+
+absl::Status InSession(const absl::Status& status, const v1::Session& session) {
+  return InRequest(
+      status, "session.", "session.options.",
+      session.options().momentum().has_separate() ? "separate" : "pseudo");
+}
+
+absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
+                                        const v1::UpdateSessionRequest& request,
+                                        const Limits& limits) {
+  using google::protobuf::util::FieldMaskUtil;
+  constexpr char kMutable[] =
+      "options.combiner, options.momentum, options.loss_recorder, "
+      "round_timeout, send_timeout, idle_ttl, or fields of these";
+  if (request.update_mask().paths_size() == 0) {
+    return InvalidOption("update_mask", "none", kMutable);
+  }
+  for (int i = 0; i < request.update_mask().paths_size(); ++i) {
+    const std::string& path = request.update_mask().paths(i);
+    const std::string field = absl::StrCat("update_mask.paths[", i, "]");
+    if (!FieldMaskUtil::IsValidPath<v1::Session>(path)) {
+      return InvalidOption(field, path, kMutable);
+    }
+    bool may_change = false;
+    for (const absl::string_view root :
+         {"options.combiner", "options.momentum", "options.loss_recorder",
+          "round_timeout", "send_timeout", "idle_ttl"}) {
+      may_change |=
+          path == root || absl::StartsWith(path, absl::StrCat(root, "."));
+    }
+    if (!may_change) {
+      return InvalidField("IMMUTABLE_OPTION", field, path, kMutable);
+    }
+  }
+  FieldMaskUtil::MergeOptions replace;
+  replace.set_replace_message_fields(true);
+  replace.set_replace_repeated_fields(true);
+  v1::Session merged = current;
+  FieldMaskUtil::MergeMessageTo(request.session(), request.update_mask(),
+                                replace, &merged);
+  absl::StatusOr<v1::Session> normalized = NormalizeSession(merged, limits);
+  if (!normalized.ok()) return normalized.status();
+  // What the server has set stays.
+  v1::Session result = current;
+  *result.mutable_options() = normalized->options();
+  *result.mutable_round_timeout() = normalized->round_timeout();
+  *result.mutable_send_timeout() = normalized->send_timeout();
+  *result.mutable_idle_ttl() = normalized->idle_ttl();
   return result;
 }
 
@@ -288,19 +333,8 @@ OperatorOptions ToOperatorOptions(const v1::Session& normalized) {
   options.dtype = ToDtype(normalized.data_type());
   options.max_vectors_per_step =
       static_cast<int>(normalized.max_vectors_per_step());
-  const v1::OperatorOptions& operators = normalized.options();
-  if (operators.momentum().has_none()) {
-    options.momentum = NoMomentumOptions{};
-  } else {
-    options.momentum =
-        PseudoMomentumOptions{operators.momentum().pseudo().beta_1(),
-                              operators.momentum().pseudo().beta_2()};
-  }
   // Normalized: cannot fail.
-  options.combiner = *FromMessage(operators.combiner());
-  if (operators.loss_recorder().has_latest()) {
-    options.loss_recorder = LatestLossRecorderOptions{};
-  }
+  ReadMethods(normalized.options(), &options).IgnoreError();
   return options;
 }
 

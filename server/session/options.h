@@ -26,6 +26,17 @@ namespace concord {
 absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
                                              const Limits& limits);
 
+// `current`, normalized, with the request's fields in its place and normalized
+// again. INVALID_ARGUMENT: INVALID_OPTION names the field or a path that is
+// none, IMMUTABLE_OPTION one that is fixed at creation.
+absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
+                                        const v1::UpdateSessionRequest& request,
+                                        const Limits& limits);
+
+// An error of the engine about a session's options, with the field's place in
+// the session.
+absl::Status InSession(const absl::Status& status, const v1::Session& session);
+
 // Of a normalized session.
 OperatorOptions ToOperatorOptions(const v1::Session& normalized);
 

@@ -166,6 +166,22 @@ absl::StatusOr<v1::ListSessionsResponse> SessionRegistry::List(
   return response;
 }
 
+absl::StatusOr<v1::Session> SessionRegistry::Update(
+    const v1::UpdateSessionRequest& request) {
+  const absl::StatusOr<std::shared_ptr<Session>> session =
+      Get(request.session().name());
+  if (!session.ok()) return session.status();
+  const std::string& uid = (*session)->uid();
+  if (!request.uid().empty() && request.uid() != uid) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"SESSION_REPLACED", "uid", request.uid(), uid, {{"uid", uid}}});
+  }
+  return (*session)->ChangeOptions([&](const v1::Session& current) {
+    return MergeUpdate(current, request, options_.limits);
+  });
+}
+
 absl::Status SessionRegistry::Delete(const v1::DeleteSessionRequest& request) {
   std::shared_ptr<Session> session;
   {

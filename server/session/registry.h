@@ -62,6 +62,9 @@ class SessionRegistry {
   absl::StatusOr<v1::ListSessionsResponse> List(
       const v1::ListSessionsRequest& request) const;
 
+  // Changes options between two steps; see session.proto.
+  absl::StatusOr<v1::Session> Update(const v1::UpdateSessionRequest& request);
+
   // Ends the session's streams (SESSION_NOT_FOUND). Its memory is free when the
   // last of them has let go.
   absl::Status Delete(const v1::DeleteSessionRequest& request);

@@ -31,10 +31,12 @@ struct Contribution {
   uint32_t rank = 0;
   absl::Time begun_at;
   absl::Time complete_at;
-  std::vector<int> indexes;       // Losses of its vectors, in their order.
-  std::vector<int> loss_indexes;  // Recorded losses.
-  std::vector<double> losses;     // The same length.
-  bool counted = false;           // Complete. Guarded by Session::mutex_.
+  std::vector<int> indexes;          // Losses of its vectors, in their order.
+  std::vector<int> loss_indexes;     // Recorded losses.
+  std::vector<double> losses;        // The same length.
+  std::vector<double> loss_weights;  // The same length, > 0.
+  std::vector<int> active;           // Empty: says nothing.
+  bool counted = false;              // Complete. Guarded by Session::mutex_.
 
   // Guarded by Session::staging_mutex_: appending reads, giving up writes.
   std::vector<MomentumOperator::StagedRow*> rows;

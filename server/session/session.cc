@@ -44,10 +44,11 @@ Session::Session(Parts parts)
       operator_options_(ToOperatorOptions(parts_.options)),
       vector_bytes_(operator_options_.num_parameters *
                     SizeOf(operator_options_.dtype)),
-      round_timeout_(ToDuration(parts_.options.round_timeout())),
-      send_timeout_(ToDuration(parts_.options.send_timeout())),
-      idle_ttl_(ToDuration(parts_.options.idle_ttl())),
       updates_(UpdatePool::Make(vector_bytes_)),
+      current_(parts_.options),
+      round_timeout_(ToDuration(current_.round_timeout())),
+      send_timeout_(ToDuration(current_.send_timeout())),
+      idle_ttl_(ToDuration(current_.idle_ttl())),
       last_used_(parts_.clock->Now()),
       ranks_(parts_.options.num_workers()) {}
 
@@ -67,9 +68,52 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
   return session;
 }
 
-v1::Session Session::Describe() const {
-  v1::Session message = parts_.options;
+absl::Duration Session::send_timeout() const {
   absl::MutexLock lock(&mutex_);
+  return send_timeout_;
+}
+
+absl::StatusOr<v1::Session> Session::ChangeOptions(
+    absl::FunctionRef<absl::StatusOr<v1::Session>(const v1::Session&)> merge) {
+  absl::MutexLock lock(&mutex_);
+  if (!closed_.ok()) return closed_;
+  absl::StatusOr<v1::Session> merged = merge(current_);
+  if (!merged.ok()) return merged.status();
+  const OperatorOptions options = ToOperatorOptions(*merged);
+  absl::Status status;
+  {
+    absl::MutexLock staging_lock(&staging_mutex_);
+    status = operator_->CheckReconfigure(options);
+  }
+  if (!status.ok()) return InSession(status, *merged);
+  current_ = *std::move(merged);
+  round_timeout_ = ToDuration(current_.round_timeout());
+  send_timeout_ = ToDuration(current_.send_timeout());
+  idle_ttl_ = ToDuration(current_.idle_ttl());
+  last_used_ = parts_.clock->Now();
+  pending_ = options;
+  ApplyPending();
+  return DescribeLocked();
+}
+
+void Session::ApplyPending() {
+  if (!pending_.has_value() || round_ != nullptr || committing_ != nullptr) {
+    return;
+  }
+  absl::MutexLock lock(&staging_mutex_);
+  const absl::Status status = operator_->Reconfigure(*pending_);
+  pending_.reset();
+  // Checked before, and nothing is staged between two rounds.
+  if (!status.ok()) CloseLocked(absl::InternalError(status.message()));
+}
+
+v1::Session Session::Describe() const {
+  absl::MutexLock lock(&mutex_);
+  return DescribeLocked();
+}
+
+v1::Session Session::DescribeLocked() const {
+  v1::Session message = current_;
   message.set_epoch(epoch_);
   message.set_committed_step(committed_step_);
   message.set_joined_ranks(absl::c_count_if(

@@ -64,9 +64,16 @@ class Session : public std::enable_shared_from_this<Session> {
   v1::Session Describe() const;
   const std::string& name() const { return parts_.options.name(); }
   const std::string& uid() const { return parts_.options.uid(); }
-  // The normalized options alone, fixed.
+  // The normalized options as they were at creation.
   const v1::Session& options() const { return parts_.options; }
-  absl::Duration send_timeout() const { return send_timeout_; }
+  absl::Duration send_timeout() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Makes `merge(current options)`, normalized, the options from the next round
+  // on; returns what Describe then does. The errors of `merge`, and those of
+  // session.proto's UpdateSession; then nothing changed.
+  absl::StatusOr<v1::Session> ChangeOptions(
+      absl::FunctionRef<absl::StatusOr<v1::Session>(const v1::Session&)> merge)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
 
   // Opens a worker's stream, ends the rank's older one (SUPERSEDED) and takes
   // its contribution out of the round unless it is complete. The errors of
@@ -130,6 +137,10 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status StreamStatus(const Stream* stream) const;
 
   // ---- Streams (session.cc) ----
+  v1::Session DescribeLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The options that wait for the end of a round, once it has come.
+  void ApplyPending() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
   absl::Status CheckJoin(const v1::Join& join) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndStream(Stream* stream, const absl::Status& reason)
@@ -191,14 +202,17 @@ class Session : public std::enable_shared_from_this<Session> {
   const Parts parts_;
   const OperatorOptions operator_options_;
   const uint64_t vector_bytes_;
-  const absl::Duration round_timeout_;
-  const absl::Duration send_timeout_;
-  const absl::Duration idle_ttl_;
   const std::shared_ptr<UpdatePool> updates_;
   // Where commits go on a device whose memory the host cannot see.
   std::unique_ptr<DeviceMemory> device_update_;
 
   mutable absl::Mutex mutex_;
+  // parts_.options with what was updated since, also what is pending.
+  v1::Session current_ ABSL_GUARDED_BY(mutex_);
+  std::optional<OperatorOptions> pending_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration round_timeout_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration send_timeout_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration idle_ttl_ ABSL_GUARDED_BY(mutex_);
   absl::CondVar changed_;  // A round ended, a stream ended, a step committed.
   absl::Status closed_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;

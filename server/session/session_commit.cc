@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
@@ -13,6 +14,44 @@
 #include "server/session/write_update.h"
 
 namespace concord {
+namespace {
+
+struct RecordedLosses {
+  std::vector<int> indexes;
+  std::vector<double> values;
+};
+
+// What the ranks of a round say about each loss: the mean by sample weight, in
+// rank order.
+RecordedLosses AverageLosses(const Round& round) {
+  struct Sum {
+    double value = 0;
+    double weight = 0;
+    int count = 0;
+  };
+  absl::btree_map<int, Sum> sums;
+  for (const std::shared_ptr<Contribution>& part : round.contributions) {
+    for (size_t i = 0; i < part->losses.size(); ++i) {
+      const double weight = part->loss_weights[i];
+      Sum& sum = sums[part->loss_indexes[i]];
+      // One rank's value is taken as it is, whatever its weight.
+      sum.value = sum.count == 0
+                      ? part->losses[i]
+                      : sum.value + (part->losses[i] - sum.value) *
+                                        (weight / (sum.weight + weight));
+      sum.weight += weight;
+      ++sum.count;
+    }
+  }
+  RecordedLosses result;
+  for (const auto& [index, sum] : sums) {
+    result.indexes.push_back(index);
+    result.values.push_back(sum.value);
+  }
+  return result;
+}
+
+}  // namespace
 
 absl::Status Session::SolveRound() {
   // All that can fail comes before the solve.
@@ -22,12 +61,10 @@ absl::Status Session::SolveRound() {
     FailRound(update.status());
     return update.status();
   }
-  std::vector<int> loss_indexes;
-  std::vector<double> losses;
+  const RecordedLosses recorded = AverageLosses(*round);
+  std::vector<int> active;
   for (const std::shared_ptr<Contribution>& part : round->contributions) {
-    loss_indexes.insert(loss_indexes.end(), part->loss_indexes.begin(),
-                        part->loss_indexes.end());
-    losses.insert(losses.end(), part->losses.begin(), part->losses.end());
+    if (!part->active.empty()) active = part->active;
   }
   auto solved = std::make_shared<SolvedStep>();
   solved->step = round->step;
@@ -38,7 +75,7 @@ absl::Status Session::SolveRound() {
   const bool inline_commit = vector_bytes_ <= kInlineCommitBytes;
   {
     absl::MutexLock lock(&staging_mutex_);
-    status = operator_->Solve(loss_indexes, losses);
+    status = operator_->Solve(recorded.indexes, recorded.values, active);
     if (status.ok()) {
       solved->result = MakeResult(*round);
       solved->solved_at = parts_.clock->Now();
@@ -75,6 +112,8 @@ std::shared_ptr<const v1::StepResult> Session::MakeResult(
   FillMatrix(solution.gram, result->mutable_gram());
   FillMatrix(solution.cosines, result->mutable_cosines());
   result->mutable_losses()->Add(solution.losses.begin(), solution.losses.end());
+  result->mutable_stale_losses()->Add(solution.stale.begin(),
+                                      solution.stale.end());
   for (const std::shared_ptr<Contribution>& part : round.contributions) {
     v1::Contributor* contributor = result->add_contributors();
     contributor->set_rank(part->rank);
@@ -137,6 +176,7 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
   if (std::holds_alternative<NoMomentumOptions>(operator_options_.momentum)) {
     committed_.kept = solved->update;
   }
+  ApplyPending();
   // Readers see the step committed before they see its trailer.
   solved->update->Complete(*std::move(trailer));
   Wake();

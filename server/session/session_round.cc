@@ -36,15 +36,33 @@ std::string FieldOf(const char* list, int position, const char* field) {
   return absl::StrCat("header.", list, "[", position, "].", field);
 }
 
-absl::Status BroughtByAnotherRank(const char* list, int position,
-                                  uint32_t index, uint32_t rank) {
+absl::Status BroughtByAnotherRank(int position, uint32_t index, uint32_t rank) {
   return MakeError(absl::StatusCode::kInvalidArgument,
                    {"DUPLICATE_INDEX",
-                    FieldOf(list, position, "index"),
+                    FieldOf("vectors", position, "index"),
                     absl::StrCat(index),
                     absl::StrCat("a loss that rank ", rank,
                                  " has not brought to this round already"),
                     {{"rank", absl::StrCat(rank)}}});
+}
+
+// Ranks that name active losses must name the same ones.
+absl::Status CheckActive(const v1::StepHeader& header,
+                         const Contribution& other) {
+  if (header.active_size() == 0 || other.active.empty()) {
+    return absl::OkStatus();
+  }
+  std::vector<int> active(header.active().begin(), header.active().end());
+  absl::c_sort(active);
+  if (active == other.active) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {"ACTIVE_MISMATCH",
+       "header.active",
+       absl::StrJoin(active, ","),
+       absl::StrJoin(other.active, ","),
+       {{"rank", absl::StrCat(other.rank)}}},
+      absl::StrCat("rank ", other.rank, " of the round came first"));
 }
 
 }  // namespace
@@ -130,6 +148,13 @@ absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
           absl::StrCat(loss.sample_weight()),
           "0 (for 1) or a finite number > 0");
     }
+  }
+  seen.clear();
+  for (int i = 0; i < header.active_size(); ++i) {
+    const absl::Status status =
+        CheckIndex(absl::StrCat("header.active[", i, "]"), header.active(i),
+                   options.num_vectors(), &seen);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -230,15 +255,11 @@ absl::Status Session::CheckAgainstRound(uint32_t rank,
     for (int i = 0; i < header.vectors_size(); ++i) {
       const uint32_t index = header.vectors(i).index();
       if (absl::c_linear_search(other->indexes, static_cast<int>(index))) {
-        return BroughtByAnotherRank("vectors", i, index, other->rank);
+        return BroughtByAnotherRank(i, index, other->rank);
       }
     }
-    for (int i = 0; i < header.losses_size(); ++i) {
-      const uint32_t index = header.losses(i).index();
-      if (absl::c_linear_search(other->loss_indexes, static_cast<int>(index))) {
-        return BroughtByAnotherRank("losses", i, index, other->rank);
-      }
-    }
+    const absl::Status status = CheckActive(header, *other);
+    if (!status.ok()) return status;
   }
   const uint32_t most = parts_.options.max_vectors_per_step();
   if (vectors > most) {
@@ -281,7 +302,11 @@ absl::Status Session::JoinRound(Stream* stream, const v1::StepHeader& header) {
   for (const v1::LossValue& loss : header.losses()) {
     contribution->loss_indexes.push_back(static_cast<int>(loss.index()));
     contribution->losses.push_back(loss.value());
+    contribution->loss_weights.push_back(
+        loss.sample_weight() == 0 ? 1 : loss.sample_weight());
   }
+  contribution->active.assign(header.active().begin(), header.active().end());
+  absl::c_sort(contribution->active);
   const absl::Status status = StageRows(contribution.get());
   if (!status.ok()) return status;
   round->contributions[stream->rank] = contribution;
@@ -342,6 +367,7 @@ void Session::Withdraw(Stream* stream, const absl::Status& reason) {
   present = nullptr;
   if (--round_->joined == 0) {
     round_ = nullptr;
+    ApplyPending();
     Wake();
   }
 }
@@ -353,6 +379,7 @@ void Session::FailRound(const absl::Status& reason) {
   for (const std::shared_ptr<Contribution>& present : round->contributions) {
     if (present != nullptr) GiveUp(present.get(), reason);
   }
+  ApplyPending();
   Wake();
 }
 

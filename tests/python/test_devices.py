@@ -17,16 +17,14 @@ M = 3
 def test_the_torch_kernels_of_the_package_write_into_a_tensor():
     """The way of a CUDA tensor, on LibTorch's CPU."""
     rows = parse_gradients(gradients(), M)
-    options = _native.make_options(
-        num_vectors=M, num_parameters=rows.length, dtype="float32", momentum="pseudo"
-    )
+    options = _native.make_options(num_vectors=M, num_parameters=rows.length)
     engine = _native.Engine(options, _native.torch_kernels("cpu", _process._torch_module()))
-    native = EmbeddedBackend({"num_vectors": M, "momentum": "pseudo"}, rows)
+    native = EmbeddedBackend({"num_vectors": M}, rows)
     for step in range(5):
         rows = parse_gradients(gradients(seed=step), M)
         update = torch.empty(rows.length)
         addresses = [row.data_ptr() for row in rows.rows]
-        engine.step_into([0, 1, 2], addresses, True, update.data_ptr())
+        engine.step_into([0, 1, 2], addresses, True, [], [], [], update.data_ptr())
         torch.testing.assert_close(update, native.step([0, 1, 2], rows), rtol=2e-6, atol=2e-6)
     assert len(engine.committed()["update_cosines"]) == M
 

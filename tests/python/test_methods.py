@@ -14,7 +14,9 @@ from concord import methods
 from concord._engine_operator import EngineOperator
 from concord.errors import InvalidArgumentError
 from concord.grad_operator import ConFIGOperator, IMTLG_update, PCGrad_update
+from concord.length_model import TrackSpecific
 from concord.momentum_operator import PseudoMomentumOperator
+from concord.weight_model import RandomWeight
 
 M = 4
 
@@ -36,6 +38,8 @@ STATELESS = {
     "Mean": methods.MeanOperator,
     "Sum": methods.SumOperator,
     "Constant": lambda **kw: methods.ConstantOperator([0.5, 1, 2, 4], **kw),
+    "TrimmedMean": lambda **kw: methods.TrimmedMeanOperator(1, **kw),
+    "ConFIG, tracked length": lambda **kw: ConFIGOperator(length_model=TrackSpecific(2), **kw),
 }
 STATEFUL = {
     "PCGrad, random order": lambda **kw: methods.PCGradOperator(seed=7, **kw),
@@ -43,6 +47,12 @@ STATEFUL = {
     "GradVac, random order": lambda **kw: methods.GradVacOperator(0.1, seed=2**64 - 1, **kw),
     "NashMTL, every third step": lambda **kw: methods.NashMTLOperator(update_every=3, **kw),
     "Random": lambda **kw: methods.RandomOperator(5, **kw),
+    "CRMOGM": lambda **kw: methods.CRMOGMOperator(methods.UPGradOperator(), 0.7, **kw),
+    "CRMOGM around GradVac": lambda **kw: methods.CRMOGMOperator(
+        methods.GradVacOperator(), initial_weights=[1, 2, 3, 4], **kw
+    ),
+    "GradDrop": lambda **kw: methods.GradDropOperator(9, [0, 0.5, 1, 0], **kw),
+    "ConFIG, random weights": lambda **kw: ConFIGOperator(RandomWeight(4), **kw),
 }
 ALL = STATELESS | STATEFUL
 

@@ -13,12 +13,31 @@ from concord.grad_operator import (
     IMTLGOperator,
     PCGradOperator,
 )
-from concord.length_model import LengthModel, ProjectionLength
-from concord.loss_recorder import LatestLossRecorder, LossRecorder
-from concord.momentum_operator import MomentumOperator, PseudoMomentumOperator
+from concord.length_model import (
+    LengthModel,
+    ProjectionLength,
+    TrackArithmeticAverage,
+    TrackGeometricAverage,
+    TrackHarmonicAverage,
+    TrackMaximum,
+    TrackMinimum,
+    TrackSpecific,
+)
+from concord.loss_recorder import LatestLossRecorder, LossRecorder, MomentumLossRecorder
+from concord.momentum_operator import (
+    MomentumOperator,
+    PseudoMomentumOperator,
+    SeparateMomentumOperator,
+)
 from concord.results import StepResult
 from concord.session import Session
-from concord.weight_model import EqualWeight, GivenWeight, WeightModel
+from concord.weight_model import (
+    DynamicWeightAverage,
+    EqualWeight,
+    GivenWeight,
+    RandomWeight,
+    WeightModel,
+)
 
 __version__ = "0.1.0"
 
@@ -27,6 +46,7 @@ __all__ = [
     "ConFIG_update",
     "ConFIG_update_double",
     "ConcordError",
+    "DynamicWeightAverage",
     "EqualWeight",
     "GivenWeight",
     "GradientOperator",
@@ -34,11 +54,20 @@ __all__ = [
     "LatestLossRecorder",
     "LengthModel",
     "LossRecorder",
+    "MomentumLossRecorder",
     "MomentumOperator",
     "PCGradOperator",
     "ProjectionLength",
     "PseudoMomentumOperator",
+    "RandomWeight",
+    "SeparateMomentumOperator",
     "Session",
     "StepResult",
+    "TrackArithmeticAverage",
+    "TrackGeometricAverage",
+    "TrackHarmonicAverage",
+    "TrackMaximum",
+    "TrackMinimum",
+    "TrackSpecific",
     "WeightModel",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
@@ -65,19 +66,33 @@ class EmbeddedBackend:
         rows: Rows,
         losses: Optional[list[float]] = None,
         update_cosines: bool = False,
+        active: Sequence[int] = (),
     ) -> torch.Tensor:
-        """One committed step; `losses` do not enter any of the engine's combiners."""
+        """One committed step. `losses`: recorded values of all losses, for an engine
+        with a recorder."""
         check_rows(rows, self.length, self.dtype)
         if rows.device != self.device:
             raise invalid("DATA_TYPE_MISMATCH", "grads[0].device", rows.device, f"{self.device}")
         addresses = [row.data_ptr() for row in rows.rows]
+        recorded = losses or []
+        extras = (update_cosines, range(len(recorded)), recorded, active)
         if self.device.type == "cpu":
-            buffer = self.engine.step(indexes, addresses, update_cosines)
+            buffer = self.engine.step(indexes, addresses, *extras)
             return torch.frombuffer(buffer, dtype=self.dtype)
         update = torch.empty(self.length, dtype=self.dtype, device=self.device)
         with torch.cuda.device(self.device):
-            self.engine.step_into(indexes, addresses, update_cosines, update.data_ptr())
+            self.engine.step_into(indexes, addresses, *extras, update.data_ptr())
         return update
+
+    def reconfigure(self, options: dict[str, Any]) -> None:
+        """Other methods from the next step on; `options` as for the constructor."""
+        settings = {**self._settings, **options}
+        self.engine.reconfigure(_native.make_options(**settings))
+        self._settings = settings
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the committed state consists of, as copies."""
+        return self.engine.export_state()
 
     def last_step(self) -> Optional[StepResult]:
         """The last committed step; its update was handed out and is not kept."""

@@ -9,7 +9,7 @@ import torch
 
 from concord import _native
 from concord._embedded import EmbeddedBackend
-from concord._inputs import Rows, parse_gradients
+from concord._inputs import Rows, parse_gradients, parse_losses
 from concord._options import as_json, combiner_message, refuse_derived, resolve_server
 from concord.utils import put_gradients
 
@@ -49,6 +49,8 @@ class EngineOperator(GradientOperator):
     known: ClassVar[set[type]] = set()
     # Whether a step depends on the steps before it.
     stateful = False
+    # Whether a step needs the losses.
+    needs_losses = False
 
     def __init__(self, *, server: Optional[str] = None) -> None:
         super().__init__()
@@ -88,16 +90,23 @@ class EngineOperator(GradientOperator):
         return self._combine(rows, losses).to(rows.dtype)
 
     def _combine(self, rows: Rows, losses: Optional[Sequence]) -> torch.Tensor:
-        return self._step(rows, self._message())
+        return self._step(rows, self._message(), losses if self.needs_losses else None)
 
-    def _step(self, rows: Rows, message: dict[str, Any]) -> torch.Tensor:
-        combiner = as_json(message)
-        shape = (len(rows.rows), rows.length, rows.rows[0].dtype, rows.device, combiner)
+    def _step(
+        self, rows: Rows, message: dict[str, Any], losses: Optional[Sequence] = None
+    ) -> torch.Tensor:
+        count = len(rows.rows)
+        methods: dict[str, Any] = {"combiner": message, "momentum": {"none": {}}}
+        values = None
+        if losses is not None:
+            methods["loss_recorder"] = {"latest": {}}
+            values = parse_losses(losses, count)
+        text = as_json(methods)
+        shape = (count, rows.length, rows.rows[0].dtype, rows.device, text)
         backend = self._backend if shape == self._shape else None
         if backend is None:
-            settings = {"num_vectors": len(rows.rows), "momentum": "none", "combiner": combiner}
-            backend = EmbeddedBackend(settings, rows)
-        combined = backend.step(list(range(len(rows.rows))), rows)
+            backend = EmbeddedBackend({"num_vectors": count, "methods": text}, rows)
+        combined = backend.step(list(range(count)), rows, values)
         self._backend, self._shape = backend, shape
         return combined
 

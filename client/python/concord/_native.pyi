@@ -18,11 +18,7 @@ def make_options(
     num_parameters: int = 1,
     dtype: str = "float32",
     max_vectors_per_step: int = 0,
-    momentum: str = "pseudo",
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    combiner: str = "{}",
-    recorder: str | None = None,
+    methods: str = "{}",
 ) -> Options: ...
 
 class ResultBuffer:
@@ -47,16 +43,35 @@ class Engine:
     def options(self) -> Options: ...
     def step_one(self, index: int, address: int, count: int) -> ResultBuffer: ...
     def step(
-        self, indexes: Sequence[int], addresses: Sequence[int], update_cosines: bool
+        self,
+        indexes: Sequence[int],
+        addresses: Sequence[int],
+        update_cosines: bool,
+        loss_indexes: Sequence[int],
+        losses: Sequence[float],
+        active: Sequence[int],
     ) -> ResultBuffer: ...
     def step_into(
-        self, indexes: Sequence[int], addresses: Sequence[int], update_cosines: bool, update: int
+        self,
+        indexes: Sequence[int],
+        addresses: Sequence[int],
+        update_cosines: bool,
+        loss_indexes: Sequence[int],
+        losses: Sequence[float],
+        active: Sequence[int],
+        update: int,
     ) -> None: ...
+    def reconfigure(self, options: Options) -> None: ...
     def committed(self) -> dict | None: ...
     def export_state(self) -> dict: ...
     def import_state(self, state: dict) -> None: ...
 
-def solve(gram: Sequence[Sequence[float]], options: Options) -> dict: ...
+def solve(
+    gram: Sequence[Sequence[float]],
+    options: Options,
+    state: Sequence[float] = ...,
+    losses: Sequence[float] = ...,
+) -> dict: ...
 
 class LossRecorder:
     def record(self, arg0: Sequence[int], arg1: Sequence[float], /) -> None: ...
@@ -65,7 +80,7 @@ class LossRecorder:
     def state(self) -> list[float]: ...
     def restore(self, arg: Sequence[float], /) -> None: ...
 
-def latest_loss_recorder(num_losses: int) -> LossRecorder: ...
+def loss_recorder(options: Options) -> LossRecorder: ...
 
 class Found:
     def as_dict(self) -> dict: ...
@@ -98,8 +113,11 @@ class RemoteSession:
         sample_weights: Sequence[float],
         loss_indexes: Sequence[int],
         losses: Sequence[float],
+        loss_weights: Sequence[float],
+        active: Sequence[int],
         timeout: float,
     ) -> tuple[ResultBuffer, Found]: ...
+    def update(self, options: Options, timeout: float) -> None: ...
     def leave(self) -> None: ...
     def delete(self, timeout: float) -> None: ...
     @property

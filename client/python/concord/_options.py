@@ -8,7 +8,7 @@ import os
 from typing import Any, Optional
 
 from concord import _native
-from concord.loss_recorder import LatestLossRecorder, LossRecorder
+from concord.loss_recorder import ENGINE_RECORDERS, EngineLossRecorder, LossRecorder
 
 
 def resolve_server(server: Optional[str]) -> Optional[str]:
@@ -21,7 +21,7 @@ def resolve_server(server: Optional[str]) -> Optional[str]:
 def derived_part(gradient_operator: Any, loss_recorder: Optional[LossRecorder]) -> Optional[object]:
     """The first part whose arithmetic is the user's own Python, if any."""
     part = derived_from_engine(gradient_operator)
-    if part is None and loss_recorder is not None and type(loss_recorder) is not LatestLossRecorder:
+    if part is None and loss_recorder is not None and type(loss_recorder) not in ENGINE_RECORDERS:
         return loss_recorder
     return part
 
@@ -65,17 +65,33 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def methods_message(
+    gradient_operator: Any,
+    momentum: dict[str, Any],
+    loss_recorder: Optional[LossRecorder] = None,
+) -> str:
+    """The methods of an operator as a concord.v1.OperatorOptions in JSON.
+
+    A recorder of the user's own is not the engine's; what it records is handed over
+    step by step, as the latest values.
+    """
+    message: dict[str, Any] = {"combiner": gradient_operator._message(), "momentum": momentum}
+    if isinstance(loss_recorder, EngineLossRecorder):
+        message["loss_recorder"] = loss_recorder._message()
+    elif loss_recorder is not None:
+        message["loss_recorder"] = {"latest": {}}
+    return as_json(message)
+
+
 def make_options(
     gradient_operator: Any,
     *,
     num_vectors: int,
     num_parameters: int = 1,
     dtype: str = "float32",
-    momentum: str,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
+    momentum: dict[str, Any],
     max_vectors_per_step: int = 0,
-    recorder: bool = False,
+    loss_recorder: Optional[LossRecorder] = None,
 ) -> _native.Options:
     """Options of an operator whose parts are all the engine's."""
     return _native.make_options(
@@ -83,9 +99,5 @@ def make_options(
         num_parameters=num_parameters,
         dtype=dtype,
         max_vectors_per_step=max_vectors_per_step,
-        momentum=momentum,
-        beta_1=beta_1,
-        beta_2=beta_2,
-        combiner=combiner_message(gradient_operator),
-        recorder="latest" if recorder else None,
+        methods=methods_message(gradient_operator, momentum, loss_recorder),
     )

@@ -15,9 +15,20 @@ import torch
 from concord._engine_operator import EngineOperator, GradientOperator, engine_operator
 from concord._inputs import Rows
 from concord._options import derived_from_engine, refuse_derived
-from concord.length_model import LengthModel, ProjectionLength
+
+# What the module of the conflictfree package offers by the way.
+from concord.length_model import *  # noqa: F403
+from concord.length_model import ENGINE_LENGTHS, LengthModel, ProjectionLength
 from concord.methods import IMTLGOperator, PCGradOperator
-from concord.weight_model import EqualWeight, GivenWeight, WeightModel
+from concord.utils import *  # noqa: F403
+from concord.weight_model import *  # noqa: F403
+from concord.weight_model import (
+    ENGINE_WEIGHTS,
+    DynamicWeightAverage,
+    EqualWeight,
+    RandomWeight,
+    WeightModel,
+)
 
 __all__ = [
     "GradientOperator",
@@ -61,41 +72,51 @@ class ConFIGOperator(EngineOperator):
         if server:
             refuse_derived(derived_from_engine(self))
 
+    @property
+    def stateful(self) -> bool:  # type: ignore[override]
+        """Whether the weights depend on the steps before."""
+        return type(self.weight_model) in (RandomWeight, DynamicWeightAverage)
+
+    @property
+    def needs_losses(self) -> bool:  # type: ignore[override]
+        """Whether the weights follow the losses."""
+        return type(self.weight_model) is DynamicWeightAverage
+
     def _message(self) -> dict[str, Any]:
-        return _config_message(getattr(self.weight_model, "weights", None))
+        weight = length = {}
+        if type(self.weight_model) in ENGINE_WEIGHTS:
+            weight = self.weight_model._message()  # type: ignore[attr-defined]
+        if type(self.length_model) in ENGINE_LENGTHS:
+            length = self.length_model._message()  # type: ignore[attr-defined]
+        return {"config": {"weight": weight, "length": length}}
 
     def _derived_part(self) -> Optional[object]:
-        if type(self.weight_model) not in (EqualWeight, GivenWeight):
+        if type(self.weight_model) not in ENGINE_WEIGHTS:
             return self.weight_model
-        if type(self.length_model) is not ProjectionLength:
+        if type(self.length_model) not in ENGINE_LENGTHS:
             return self.length_model
         return None
 
     def _combine(self, rows: Rows, losses: Optional[Sequence]) -> torch.Tensor:
-        combined = self._step(rows, _config_message(self._weights(rows, losses)))
-        if type(self.length_model) is ProjectionLength:
+        if self._derived_part() is None:
+            return super()._combine(rows, losses)
+        message = self._message()
+        if type(self.weight_model) not in ENGINE_WEIGHTS:
+            message["config"]["weight"] = {"given": {"weights": self._weights(rows, losses)}}
+        combined = self._step(rows, message, losses if self.needs_losses else None)
+        if type(self.length_model) in ENGINE_LENGTHS:
             return combined
         return self.length_model.rescale_length(
             target_vector=combined, gradients=torch.stack(rows.rows), losses=losses
         )
 
-    def _weights(self, rows: Rows, losses: Optional[Sequence]) -> Optional[Sequence[float]]:
+    def _weights(self, rows: Rows, losses: Optional[Sequence]) -> list[float]:
         model = self.weight_model
-        if type(model) is EqualWeight:
-            return None
-        if type(model) is GivenWeight:
-            return model.weights
         arguments: dict[str, Any] = {"gradients": torch.stack(rows.rows), "losses": losses}
         parameters = inspect.signature(model.get_weights).parameters
         if "device" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             arguments["device"] = rows.device
         return torch.as_tensor(model.get_weights(**arguments)).double().reshape(-1).tolist()
-
-
-def _config_message(weights: Optional[Sequence[float]]) -> dict[str, Any]:
-    if weights is None:
-        return {"config": {}}
-    return {"config": {"weight": {"given": {"weights": list(weights)}}}}
 
 
 def ConFIG_update(

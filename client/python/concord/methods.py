@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Optional
 
 from concord._engine_operator import EngineOperator, engine_operator
+from concord._options import derived_from_engine
 from concord.errors import invalid
 
 __all__ = [
     "AlignedMTLOperator",
     "CAGradOperator",
+    "CRMOGMOperator",
     "ConstantOperator",
     "DualProjOperator",
     "FairGradOperator",
+    "GradDropOperator",
     "GradVacOperator",
     "IMTLGOperator",
     "KrumOperator",
@@ -28,6 +31,7 @@ __all__ = [
     "PCGradOperator",
     "RandomOperator",
     "SumOperator",
+    "TrimmedMeanOperator",
     "UPGradOperator",
 ]
 
@@ -289,3 +293,96 @@ class RandomOperator(EngineOperator):
 
     def _message(self) -> dict[str, Any]:
         return {"random": {"seed": _seed(self.seed)}}
+
+
+@engine_operator
+class CRMOGMOperator(EngineOperator):
+    """Another method's coefficients, smoothed over the steps:
+    alpha times those of the step before, plus 1 - alpha times its own.
+
+    Args:
+        gradient_operator: One of the engine's that gives coefficients.
+        alpha: In [0, 1].
+        initial_weights: What stands for the step before the first, one number per
+            loss; None: the first step's own.
+    """
+
+    stateful = True
+
+    def __init__(
+        self,
+        gradient_operator: EngineOperator,
+        alpha: float = 0.9,
+        initial_weights: Optional[Sequence[float]] = None,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        if not callable(getattr(gradient_operator, "calculate_gradient", None)):
+            raise TypeError(
+                f"gradient_operator must be a GradientOperator, not {gradient_operator!r}"
+            )
+        self.gradient_operator = gradient_operator
+        self.alpha = alpha
+        self.initial_weights = _numbers(initial_weights)
+        derived = derived_from_engine(gradient_operator)
+        if derived is not None:
+            raise TypeError(
+                f"{type(derived).__qualname__} is defined in Python; CRMOGMOperator smooths the "
+                "coefficients of the engine's own operators"
+            )
+        super().__init__(server=server)
+
+    @property
+    def needs_losses(self) -> bool:  # type: ignore[override]
+        """Whether the wrapped method needs them."""
+        return self.gradient_operator.needs_losses
+
+    def _message(self) -> dict[str, Any]:
+        return {
+            "cr_mogm": {
+                "combiner": self.gradient_operator._message(),
+                "alpha": self.alpha,
+                "initial_weights": self.initial_weights,
+            }
+        }
+
+
+@engine_operator
+class GradDropOperator(EngineOperator):
+    """Of every parameter's values only those of one sign stay, drawn with the
+    probability that their sums suggest, by `seed`, step and parameter.
+
+    Args:
+        seed: Of the draws.
+        leak: What stays of a value that is dropped, one number in [0, 1] per loss;
+            None: nothing.
+    """
+
+    stateful = True
+
+    def __init__(
+        self,
+        seed: int = 0,
+        leak: Optional[Sequence[float]] = None,
+        *,
+        server: Optional[str] = None,
+    ) -> None:
+        self.seed = seed
+        self.leak = _numbers(leak)
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"graddrop": {"seed": _seed(self.seed), "leak": self.leak}}
+
+
+@engine_operator
+class TrimmedMeanOperator(EngineOperator):
+    """Of every parameter's values the mean without the `trim_number` largest and
+    smallest ones."""
+
+    def __init__(self, trim_number: int, *, server: Optional[str] = None) -> None:
+        self.trim_number = trim_number
+        super().__init__(server=server)
+
+    def _message(self) -> dict[str, Any]:
+        return {"trimmed_mean": {"trim_number": _count("trim_number", self.trim_number)}}

@@ -6,6 +6,7 @@ The update is rescaled element-wise like Adam's: use it with plain SGD.
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
@@ -15,21 +16,37 @@ from concord import _process
 from concord._embedded import EmbeddedBackend
 from concord._inputs import Rows, is_gradients, parse_gradients, parse_indexes, parse_losses
 from concord._options import (
-    combiner_message,
     derived_from_engine,
     derived_part,
     make_options,
+    methods_message,
     refuse_derived,
 )
 from concord._options import resolve_server as _resolve_server
 from concord._vectors import VectorBackend
 from concord.errors import InvalidArgumentError, invalid
-from concord.grad_operator import ConFIGOperator, GradientOperator
-from concord.loss_recorder import LatestLossRecorder, LossRecorder
-from concord.results import StepResult
-from concord.utils import put_gradients
 
-__all__ = ["MomentumOperator", "PseudoMomentumOperator", "LatestLossRecorder"]
+# What the module of the conflictfree package offers by the way.
+from concord.grad_operator import *  # noqa: F403
+from concord.grad_operator import ConFIGOperator, GradientOperator
+from concord.length_model import *  # noqa: F403
+from concord.loss_recorder import (
+    LatestLossRecorder,
+    LossRecorder,
+    MomentumLossRecorder,
+)
+from concord.results import StepResult
+from concord.utils import *  # noqa: F403
+from concord.utils import put_gradients
+from concord.weight_model import *  # noqa: F403
+
+__all__ = [
+    "LatestLossRecorder",
+    "MomentumLossRecorder",
+    "MomentumOperator",
+    "PseudoMomentumOperator",
+    "SeparateMomentumOperator",
+]
 
 _frombuffer = torch.frombuffer
 _strided = torch.strided
@@ -51,9 +68,8 @@ class MomentumOperator:
             raise TypeError(f"num_vectors must be an int, not {type(num_vectors).__name__}")
         if num_vectors < 1:
             raise invalid("INVALID_OPTION", "num_vectors", num_vectors, ">= 1")
-        for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise invalid("INVALID_OPTION", name, beta, "in [0, 1)")
+        _check_beta("beta_1", beta_1)
+        _check_beta("beta_2", beta_2)
         if not callable(getattr(gradient_operator, "calculate_gradient", None)):
             raise TypeError(
                 f"gradient_operator must be a GradientOperator, not {gradient_operator!r}"
@@ -84,36 +100,20 @@ class MomentumOperator:
         indexes: Any = None,
         grads: Any = None,
         losses: Any = None,
+        **options: Any,
     ) -> None:
-        """Makes the step's update the network's gradients."""
-        update = self.calculate_gradient(indexes, grads, losses)
+        """Makes the step's update the network's gradients. `options`: further
+        arguments of calculate_gradient."""
+        update = self.calculate_gradient(indexes, grads, losses, **options)
         put_gradients(network, update, "skip", "pad_value")
 
 
-class PseudoMomentumOperator(MomentumOperator):
-    """M-ConFIG: a first momentum per loss, and one second momentum estimated from
-    the pseudo gradient of the combined direction.
+class EngineMomentumOperator(MomentumOperator):
+    """Base class of the operators whose momenta are the engine's: everything but
+    what they are called. See PseudoMomentumOperator for the arguments."""
 
-    Args:
-        num_vectors: Number of losses m. `num_vector` is an alias.
-        beta_1, beta_2: Decay of first and second momentum, in [0, 1).
-        gradient_operator: Combines the momenta. It is configuration only and may
-            be shared by several momentum operators.
-        loss_recorder: Records losses that steps bring; without one they are
-            refused. Embedded, the recorder's own object records; against a
-            server it shows what the server has recorded.
-        server: "HOST:PORT" or "unix:/path" of a concord-server. Default:
-            CONCORD_SERVER; with neither, or with "", the engine runs here.
-        session: Name of the server's session. Without one the operator makes a
-            session of its own and deletes it when closed or forgotten.
-        rank, num_workers: This worker among those that make a step together.
-        max_vectors_per_step: Most losses that a step brings; default m.
-        deadline: Seconds that a step against a server may take; default 15 min.
-        resume_step: Last step that was applied, where a worker carries on.
-
-    A pickled operator carries its state. Against a server the copy is another
-    handle on the same session, which the operator then no longer deletes.
-    """
+    # The field of a concord.v1.MomentumOptions.
+    _method = ""
 
     def __init__(
         self,
@@ -131,16 +131,20 @@ class PseudoMomentumOperator(MomentumOperator):
         max_vectors_per_step: Optional[int] = None,
         deadline: Optional[float] = None,
         resume_step: Optional[int] = None,
+        stale_after: int = 0,
+        min_relative_norm: float = 0.0,
     ) -> None:
         if (num_vectors is None) == (num_vector is None):
             raise TypeError("give num_vectors, or its alias num_vector")
         m = num_vectors if num_vectors is not None else num_vector
+        self._backend: Any = None
         super().__init__(m, beta_1, beta_2, gradient_operator, loss_recorder)  # type: ignore[arg-type]
+        self._stale_after = _steps(stale_after)
+        self._min_relative_norm = float(min_relative_norm)
         self.server = _resolve_server(server)
         self._max_vectors_per_step = max_vectors_per_step or 0
         self._native = derived_from_engine(gradient_operator) is None
-        if self._native:
-            make_options(gradient_operator, num_parameters=1, **self._settings()).validate()
+        self._validate()
         if self.server is not None:
             refuse_derived(derived_part(gradient_operator, loss_recorder))
         elif session is not None:
@@ -152,7 +156,6 @@ class PseudoMomentumOperator(MomentumOperator):
             "deadline": deadline,
             "resume_step": resume_step,
         }
-        self._backend: Any = None
         self._closed = False
         # The short way (see calculate_gradient), once the engine is there.
         self._step_one: Any = None
@@ -164,19 +167,23 @@ class PseudoMomentumOperator(MomentumOperator):
         indexes: Union[int, Sequence[int], torch.Tensor, None] = None,
         grads: Union[torch.Tensor, Sequence[torch.Tensor], None] = None,
         losses: Union[float, Sequence, torch.Tensor, None] = None,
+        *,
+        active: Optional[Sequence[int]] = None,
     ) -> torch.Tensor:
         """One step: the update, a tensor of its own like the gradients.
 
         Two forms: `(indexes, grads, losses=None)`, or `(grads, losses=None)` with
         one gradient for every loss in order. Gradients are vectors (n,), stacked
-        (k, n), or a list. Zeros until every loss has been seen. A step that
-        raises changes nothing.
+        (k, n), or a list. Zeros until every loss has been seen. `active`: the
+        losses that count in this step's combination, None for all; the others'
+        momenta move on all the same. A step that raises changes nothing.
         """
         # One plain contiguous vector on the CPU: no list, no copy.
         if (
             type(indexes) is int
             and type(grads) is _Tensor
             and losses is None
+            and active is None
             and grads.dtype is self._dtype
             and grads.is_cpu
             and grads.layout is _strided
@@ -187,9 +194,11 @@ class PseudoMomentumOperator(MomentumOperator):
         ):
             buffer = self._step_one(indexes, grads.data_ptr(), grads.numel())
             return _frombuffer(buffer, dtype=self._dtype)
-        return self._calculate(indexes, grads, losses)
+        return self._calculate(indexes, grads, losses, active)
 
-    def _calculate(self, indexes: Any, grads: Any, losses: Any) -> torch.Tensor:
+    def _calculate(
+        self, indexes: Any, grads: Any, losses: Any, active: Optional[Sequence[int]]
+    ) -> torch.Tensor:
         if self._closed:
             raise RuntimeError("the operator is closed")
         if is_gradients(indexes):
@@ -213,14 +222,19 @@ class PseudoMomentumOperator(MomentumOperator):
                     "LOSSES_WITHOUT_RECORDER", "losses", "given", "none, or a loss_recorder"
                 )
             values = parse_losses(losses, len(checked))
+        counting: list[int] = []
+        if active is not None:
+            counting = parse_indexes(active, self.num_vectors)
+            if not counting:
+                raise invalid("INVALID_OPTION", "active", "none", "at least one loss, or None")
         fresh = self._backend is None
         try:
             if self.server is not None:
-                update = self._step_remote(checked, rows, values)
+                update = self._step_remote(checked, rows, values, counting)
             elif values is None:
-                update = self._embedded(rows).step(checked, rows)
+                update = self._embedded(rows).step(checked, rows, active=counting)
             else:
-                update = self._step_recording(checked, rows, values)
+                update = self._step_recording(checked, rows, values, counting)
         except InvalidArgumentError:
             if fresh:
                 self._forget()
@@ -244,31 +258,172 @@ class PseudoMomentumOperator(MomentumOperator):
         if backend is not None:
             backend.close()
 
-    def __enter__(self) -> PseudoMomentumOperator:
+    def __enter__(self) -> EngineMomentumOperator:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _momentum_message(self) -> dict[str, Any]:
+        """A concord.v1.MomentumOptions in JSON's terms."""
+        return {
+            self._method: {
+                "beta_1": self._beta_1,
+                "beta_2": self._beta_2,
+                "stale_after": self._stale_after,
+                "min_relative_norm": self._min_relative_norm,
+            }
+        }
+
     def _settings(self) -> dict[str, Any]:
+        """Keywords of make_options and Session, but for the gradient operator."""
         return {
             "num_vectors": self.num_vectors,
-            "momentum": "pseudo",
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
+            "momentum": self._momentum_message(),
             "max_vectors_per_step": self._max_vectors_per_step,
+            "loss_recorder": self.loss_recorder,
         }
+
+    def _engine_settings(self) -> dict[str, Any]:
+        """Keywords of EmbeddedBackend. The recorder's own object records here; its
+        values are handed over as the latest ones."""
+        handed = None if self.loss_recorder is None else LossRecorder(self.num_vectors)
+        return {
+            "num_vectors": self.num_vectors,
+            "max_vectors_per_step": self._max_vectors_per_step,
+            "methods": methods_message(self.gradient_operator, self._momentum_message(), handed),
+        }
+
+    def _validate(self) -> None:
+        if self._native:
+            make_options(self.gradient_operator, num_parameters=1, **self._settings()).validate()
+
+    def _change(self, name: str, value: Any) -> None:
+        """One option's new value, from the next step on; on an error the old one stays."""
+        old = getattr(self, name, None)
+        setattr(self, name, value)
+        if not hasattr(self, "_closed"):  # Under construction.
+            return
+        try:
+            if name == "_gradient_operator":
+                native = derived_from_engine(value) is None
+                if native != self._native and self._backend is not None:
+                    raise TypeError(
+                        "an operator that has begun to step stays with gradient operators "
+                        + ("of the engine" if self._native else "defined in Python")
+                    )
+                self._native = native
+                if self.server is not None:
+                    refuse_derived(derived_from_engine(value))
+            self._validate()
+            if self._backend is None:
+                return
+            if self.server is not None:
+                self._backend.reconfigure(self)
+            elif self._native:
+                self._backend.reconfigure(self._engine_settings())
+            else:
+                self._backend.reconfigure(self)
+        except BaseException:
+            setattr(self, name, old)
+            self._native = derived_from_engine(self._gradient_operator) is None
+            raise
+
+    @property
+    def beta_1(self) -> float:
+        """Decay of the first momenta. A new value holds from the next step on, in
+        1 - beta_1^t for all t, as in torch.optim.Adam; `t` goes on to count all
+        updates."""
+        return self._beta_1
+
+    @beta_1.setter
+    def beta_1(self, value: float) -> None:
+        _check_beta("beta_1", value)
+        self._change("_beta_1", float(value))
+
+    @property
+    def beta_2(self) -> float:
+        """Decay of the second momentum; a new value as for beta_1."""
+        return self._beta_2
+
+    @beta_2.setter
+    def beta_2(self, value: float) -> None:
+        _check_beta("beta_2", value)
+        self._change("_beta_2", float(value))
+
+    @property
+    def gradient_operator(self) -> GradientOperator:
+        """What combines the momenta; another one from the next step on. Its memory
+        goes on where the method stays the same."""
+        return self._gradient_operator
+
+    @gradient_operator.setter
+    def gradient_operator(self, value: GradientOperator) -> None:
+        if not callable(getattr(value, "calculate_gradient", None)):
+            raise TypeError(f"gradient_operator must be a GradientOperator, not {value!r}")
+        self._change("_gradient_operator", value)
+
+    @property
+    def stale_after(self) -> int:
+        """Steps without an update after which a loss is left out; 0: never."""
+        return self._stale_after
+
+    @stale_after.setter
+    def stale_after(self, value: int) -> None:
+        self._change("_stale_after", _steps(value))
+
+    @property
+    def min_relative_norm(self) -> float:
+        """Losses so short, of the longest, are left out; 0: none."""
+        return self._min_relative_norm
+
+    @min_relative_norm.setter
+    def min_relative_norm(self, value: float) -> None:
+        self._change("_min_relative_norm", float(value))
+
+    def _state(self) -> Optional[dict[str, Any]]:
+        if self.server is not None:
+            raise AttributeError("the momenta of this operator live on its server")
+        return None if self._backend is None else self._backend.state()
+
+    def _vectors(self, parts: Sequence[Any]) -> list[torch.Tensor]:
+        backend = self._backend
+        return [
+            part
+            if isinstance(part, _Tensor)
+            else _frombuffer(bytearray(part), dtype=backend.dtype).to(backend.device)
+            for part in parts
+        ]
+
+    @property
+    def m(self) -> Optional[list[torch.Tensor]]:
+        """The first momenta, copies; None before the first step."""
+        state = self._state()
+        return None if state is None else self._vectors(state["momenta"])
+
+    @property
+    def t_grads(self) -> list[int]:
+        """How often each loss has been updated."""
+        state = self._state()
+        return [0] * self.num_vectors if state is None else list(state["updates"])
+
+    @property
+    def all_initialized(self) -> bool:
+        """Whether every loss has been seen."""
+        return 0 not in self.t_grads
+
+    def _seconds(self) -> Optional[list[torch.Tensor]]:
+        state = self._state()
+        if state is None:
+            return None
+        return self._vectors(state["seconds"] if "seconds" in state else state["others"])
 
     def _embedded(self, rows: Rows) -> Any:
         if self._backend is None:
             if self._native:
-                settings = self._settings()
-                settings["combiner"] = combiner_message(self.gradient_operator)
-                self._backend = EmbeddedBackend(settings, rows)
+                self._backend = EmbeddedBackend(self._engine_settings(), rows)
             else:
-                self._backend = VectorBackend(
-                    self.gradient_operator, self.num_vectors, self.beta_1, self.beta_2, rows
-                )
+                self._backend = VectorBackend(self, rows)
         if self._native and self._generation_changed():
             self._shorten()
         return self._backend
@@ -282,29 +437,132 @@ class PseudoMomentumOperator(MomentumOperator):
         if backend.device.type == "cpu":
             self._step_one, self._dtype = backend.engine.step_one, backend.dtype
 
-    def _step_recording(self, indexes: list[int], rows: Rows, losses: list[float]) -> torch.Tensor:
+    def _step_recording(
+        self, indexes: list[int], rows: Rows, losses: list[float], active: list[int]
+    ) -> torch.Tensor:
         recorder = self.loss_recorder
         assert recorder is not None
         before = copy.deepcopy(recorder)
         try:
             recorded = recorder.record_loss(indexes, losses)
-            return self._embedded(rows).step(indexes, rows, recorded)
+            return self._embedded(rows).step(indexes, rows, recorded, active=active)
         except BaseException:
             recorder.__dict__.clear()
             recorder.__dict__.update(before.__dict__)
             raise
 
     def _step_remote(
-        self, indexes: list[int], rows: Rows, losses: Optional[list[float]]
+        self,
+        indexes: list[int],
+        rows: Rows,
+        losses: Optional[list[float]],
+        active: list[int],
     ) -> torch.Tensor:
         from concord.session import RemoteBackend
 
         if self._backend is None:
             self._backend = RemoteBackend(self, self._settings(), self._remote)
-        update, found = self._backend.step(indexes, rows, losses)
+        update, found = self._backend.step(indexes, rows, losses, active)
         if self.loss_recorder is not None:
             self.loss_recorder.current_losses = found.losses
         return update
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_step_one": None, "_dtype": None}
+
+
+class PseudoMomentumOperator(EngineMomentumOperator):
+    """M-ConFIG: a first momentum per loss, and one second momentum estimated from
+    the pseudo gradient of the combined direction.
+
+    Args:
+        num_vectors: Number of losses m. `num_vector` is an alias.
+        beta_1, beta_2: Decay of first and second momentum, in [0, 1).
+        gradient_operator: Combines the momenta. It is configuration only and may
+            be shared by several momentum operators.
+        loss_recorder: Records losses that steps bring; without one they are
+            refused. Embedded, the recorder's own object records; against a
+            server it shows what the server has recorded.
+        server: "HOST:PORT" or "unix:/path" of a concord-server. Default:
+            CONCORD_SERVER; with neither, or with "", the engine runs here.
+        session: Name of the server's session. Without one the operator makes a
+            session of its own and deletes it when closed or forgotten.
+        rank, num_workers: This worker among those that make a step together.
+        max_vectors_per_step: Most losses that a step brings; default m.
+        deadline: Seconds that a step against a server may take; default 15 min.
+        resume_step: Last step that was applied, where a worker carries on.
+        stale_after: A loss that was last updated more than so many steps ago is left
+            out of the combination; 0: never.
+        min_relative_norm: A loss whose momentum is at most so long, of the longest,
+            is left out; 0: none. (A momentum whose gradients have stopped keeps its
+            direction, and with it its vote.)
+
+    beta_1, beta_2, gradient_operator, stale_after and min_relative_norm may be set
+    between steps; `m`, `s`, `fake_m`, `t`, `t_grads` and `all_initialized` show an
+    embedded operator's state as copies.
+
+    A pickled operator carries its state. Against a server the copy is another
+    handle on the same session, which the operator then no longer deletes.
+    """
+
+    _method = "pseudo"
+
+    @property
+    def s(self) -> Optional[torch.Tensor]:
+        """The second momentum, a copy; None before the first step."""
+        seconds = self._seconds()
+        return None if seconds is None else seconds[0]
+
+    @property
+    def t(self) -> int:
+        """The number of live steps: those since every loss has been seen."""
+        state = self._state()
+        return 0 if state is None else state["live_steps"]
+
+    @property
+    def fake_m(self) -> Optional[torch.Tensor]:
+        """The combined direction times 1 - beta_1^t, of the last live step."""
+        state = self._state()
+        if state is None:
+            return None
+        if "smoothed" in state:
+            return state["smoothed"]
+        factors = state["previous"]
+        vectors = self._vectors(
+            state["momenta"] if len(factors) == self.num_vectors and len(state["others"]) == 1
+            else state["others"][1:]
+        )  # fmt: skip
+        total = torch.zeros_like(vectors[0], dtype=torch.float64)
+        for factor, vector in zip(factors, vectors):
+            total += factor * vector.double()
+        return total.to(vectors[0].dtype)
+
+
+class SeparateMomentumOperator(EngineMomentumOperator):
+    """First and second momentum for every loss; the rescaled momenta are combined.
+
+    As the conflictfree package's documentation describes its operator of that name
+    (which cannot be constructed there); the result is the combination itself, not
+    rescaled again. Arguments as for PseudoMomentumOperator. Twice the memory per loss,
+    and its authors prefer PseudoMomentumOperator. Use it with plain SGD.
+    """
+
+    _method = "separate"
+
+    @property
+    def s(self) -> Optional[list[torch.Tensor]]:
+        """The second momenta, copies; None before the first step."""
+        seconds = self._seconds()
+        return None if seconds is None else seconds[: self.num_vectors]
+
+
+def _steps(stale_after: int) -> int:
+    count = operator.index(stale_after)
+    if not 0 <= count < 2**63:
+        raise invalid("INVALID_OPTION", "stale_after", stale_after, "a count >= 0")
+    return count
+
+
+def _check_beta(name: str, beta: float) -> None:
+    if not 0 <= beta < 1:
+        raise invalid("INVALID_OPTION", name, beta, "in [0, 1)")

@@ -34,6 +34,8 @@ class StepResult:
     update_cosines: torch.Tensor  # Empty where it was not asked for.
     losses: list[float]  # Recorded ones; empty without a recorder.
     indexes: list[int] = field(default_factory=list)
+    # Losses that stale_after or min_relative_norm left out of this step.
+    stale_losses: list[int] = field(default_factory=list)
     # Server only.
     contributors: Mapping[int, list[int]] = field(default_factory=dict)  # rank: losses
     repeated: bool = False  # The committed update once more.

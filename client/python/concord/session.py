@@ -50,11 +50,11 @@ class Session:
         num_parameters, dtype: Length and precision (torch.float32 or float64) of
             every vector. None: those of the first gradient; a rank whose first
             step brings none has to say them.
-        momentum: "pseudo" (M-ConFIG), or "none": each step combines exactly the
-            gradients it brings.
-        beta_1, beta_2, gradient_operator, loss_recorder: As for
-            PseudoMomentumOperator. A recorder of this object's is only a wish:
-            the server records, see `StepResult.losses`.
+        momentum: "pseudo" (M-ConFIG), "separate", or "none": each step combines
+            exactly the gradients it brings.
+        beta_1, beta_2, gradient_operator, loss_recorder, stale_after,
+        min_relative_norm: As for PseudoMomentumOperator. A recorder of this
+            object's is only a wish: the server records, see `StepResult.losses`.
         max_vectors_per_step: Most losses that one round brings; default m.
         round_timeout, send_timeout, idle_ttl: Seconds; default: the server's.
         resume_step: Last step that was applied, for a worker that carries on.
@@ -74,7 +74,7 @@ class Session:
         num_parameters: Optional[int] = None,
         dtype: Optional[torch.dtype] = None,
         *,
-        momentum: str = "pseudo",
+        momentum: Union[str, dict[str, Any]] = "pseudo",
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         gradient_operator: GradientOperator = ConFIGOperator(),
@@ -85,6 +85,8 @@ class Session:
         idle_ttl: Optional[float] = None,
         resume_step: Optional[int] = None,
         chunk_bytes: Optional[int] = None,
+        stale_after: int = 0,
+        min_relative_norm: float = 0.0,
     ) -> None:
         address = resolve_server(server)
         if address is None:
@@ -99,11 +101,11 @@ class Session:
         self._options: dict[str, Any] = {
             "gradient_operator": gradient_operator,
             "num_vectors": num_vectors,
-            "momentum": momentum,
-            "beta_1": beta_1,
-            "beta_2": beta_2,
+            "momentum": momentum
+            if isinstance(momentum, dict)
+            else _momentum(momentum, beta_1, beta_2, stale_after, min_relative_norm),
             "max_vectors_per_step": max_vectors_per_step or 0,
-            "recorder": loss_recorder is not None,
+            "loss_recorder": loss_recorder,
         }
         make_options(**self._options).validate()
         self.server = address
@@ -154,6 +156,7 @@ class Session:
         *,
         deadline: Optional[float] = None,
         sample_weights: Optional[Mapping[int, float]] = None,
+        active: Optional[Sequence[int]] = None,
     ) -> StepResult:
         """One step: brings gradients and losses, waits for the other ranks.
 
@@ -162,13 +165,21 @@ class Session:
                 other ranks bring some.
             losses: {index: value}, or values for the indexes of `grads`.
             deadline: Seconds for the step with all its retries; default 15 min.
-            sample_weights: {index: weight} among several ranks' gradients of one
-                loss; default 1.
+            sample_weights: {index: weight} among several ranks' gradients and values
+                of one loss; default 1.
+            active: The losses that count in this step's combination; None: all. Ranks
+                that name any name the same ones.
         """
         indexes, rows = self._gradients(grads)
         loss_indexes, values = self._losses(losses, indexes)
-        weights = [float((sample_weights or {}).get(index, 1.0)) for index in indexes]
-        update, found = self.step_rows(indexes, rows, loss_indexes, values, deadline, weights)
+        counting: list[int] = []
+        if active is not None:
+            counting = parse_indexes(active, self.num_vectors)
+            if not counting:
+                raise invalid("INVALID_OPTION", "active", "none", "at least one loss, or None")
+        update, found = self.step_rows(
+            indexes, rows, loss_indexes, values, deadline, sample_weights, counting
+        )
         return step_result(found.as_dict(), update)
 
     def step_rows(
@@ -178,7 +189,8 @@ class Session:
         loss_indexes: list[int],
         losses: list[float],
         deadline: Optional[float] = None,
-        sample_weights: Optional[list[float]] = None,
+        sample_weights: Optional[Mapping[int, float]] = None,
+        active: Sequence[int] = (),
     ) -> tuple[torch.Tensor, _native.Found]:
         """As `step`, with inputs that are checked already; nothing is looked at."""
         native = self._live(rows)
@@ -190,9 +202,11 @@ class Session:
         buffer, found = native.step(
             indexes,
             [row.data_ptr() for row in sent],
-            sample_weights or [1.0] * len(indexes),
+            _weights(sample_weights, indexes),
             loss_indexes,
             losses,
+            _weights(sample_weights, loss_indexes),
+            active,
             _DEADLINE if deadline is None else deadline,
         )
         update = torch.frombuffer(buffer, dtype=dtype)
@@ -217,7 +231,7 @@ class Session:
     def _losses(self, losses: Any, indexes: list[int]) -> tuple[list[int], list[float]]:
         if losses is None:
             return [], []
-        if not self._options["recorder"]:
+        if self._options["loss_recorder"] is None:
             raise invalid("LOSSES_WITHOUT_RECORDER", "losses", "given", "none, or a loss_recorder")
         if isinstance(losses, Mapping):
             keys = parse_indexes(list(losses.keys()), self.num_vectors) if losses else []
@@ -259,6 +273,37 @@ class Session:
         )
         self._generation = _process.generation
 
+    def change(
+        self,
+        *,
+        gradient_operator: Optional[GradientOperator] = None,
+        timeout: float = _CONNECT,
+        **momentum: Any,
+    ) -> None:
+        """Other options from the next step on: `gradient_operator`, `beta_1`, `beta_2`,
+        `stale_after`, `min_relative_norm`. Every rank may ask for the same change."""
+        options = dict(self._options)
+        if gradient_operator is not None:
+            refuse_derived(derived_part(gradient_operator, None))
+            options["gradient_operator"] = gradient_operator
+        if momentum:
+            ((method, values),) = options["momentum"].items()
+            unknown = set(momentum) - set(values)
+            if unknown:
+                raise TypeError(f"momentum {method!r} has no option {', '.join(sorted(unknown))}")
+            options["momentum"] = {method: {**values, **momentum}}
+        self._apply(options, timeout)
+
+    def _apply(self, options: dict[str, Any], timeout: float = _CONNECT) -> None:
+        make_options(**options).validate()
+        if self._native is not None:
+            native = self._live(None)
+            native.update(
+                make_options(num_parameters=native.num_parameters, dtype=native.dtype, **options),
+                timeout,
+            )
+        self._options = options
+
     def close(self) -> None:
         """Leaves the session, which stays on the server. Idempotent."""
         native, self._native = self._native, None
@@ -295,6 +340,30 @@ class Session:
         self._generation = _process.generation
 
 
+def _momentum(
+    method: str, beta_1: float, beta_2: float, stale_after: int, min_relative_norm: float
+) -> dict[str, Any]:
+    """A concord.v1.MomentumOptions in JSON's terms."""
+    if method == "none":
+        return {"none": {}}
+    if method not in ("pseudo", "separate"):
+        raise invalid("INVALID_OPTION", "momentum", method, "pseudo, separate or none")
+    if isinstance(stale_after, bool) or not isinstance(stale_after, int) or stale_after < 0:
+        raise invalid("INVALID_OPTION", "stale_after", stale_after, "a count >= 0")
+    return {
+        method: {
+            "beta_1": beta_1,
+            "beta_2": beta_2,
+            "stale_after": stale_after,
+            "min_relative_norm": min_relative_norm,
+        }
+    }
+
+
+def _weights(weights: Optional[Mapping[int, float]], indexes: Sequence[int]) -> list[float]:
+    return [float((weights or {}).get(index, 1.0)) for index in indexes]
+
+
 def _known(native: _native.RemoteSession) -> dict[str, Any]:
     return {"uid": native.uid, "epoch": native.epoch, "resume_step": native.applied_step}
 
@@ -310,7 +379,6 @@ class RemoteBackend:
             remote["rank"],
             remote["num_workers"],
             gradient_operator=owner.gradient_operator,
-            loss_recorder=owner.loss_recorder,
             resume_step=remote["resume_step"],
             **settings,
         )
@@ -320,12 +388,16 @@ class RemoteBackend:
         self._own = remote["name"] is None
 
     def step(
-        self, indexes: list[int], rows: Rows, losses: Optional[list[float]]
+        self,
+        indexes: list[int],
+        rows: Rows,
+        losses: Optional[list[float]],
+        active: Sequence[int] = (),
     ) -> tuple[torch.Tensor, _native.Found]:
         loss_indexes = indexes if losses is not None else []
         try:
             update, self._found = self._session.step_rows(
-                indexes, rows, loss_indexes, losses or [], self._deadline
+                indexes, rows, loss_indexes, losses or [], self._deadline, active=active
             )
         finally:
             native = self._session._native
@@ -334,6 +406,10 @@ class RemoteBackend:
                     self, _delete_quietly, native, _process.generation
                 )
         return update, self._found
+
+    def reconfigure(self, owner: Any) -> None:
+        """Makes the owner's options the session's from the next step on."""
+        self._session._apply({"gradient_operator": owner.gradient_operator, **owner._settings()})
 
     def last_step(self) -> Optional[StepResult]:
         return None if self._found is None else step_result(self._found.as_dict(), None)
@@ -369,7 +445,7 @@ def combine(server: str, gradient_operator: GradientOperator, rows: Rows) -> tor
         num_vectors=len(rows.rows),
         num_parameters=rows.length,
         dtype=dtype_name(rows),
-        momentum="none",
+        momentum={"none": {}},
     )
     sent = [row.to(_CPU) for row in rows.rows]
     buffer = _native.combine(

@@ -75,7 +75,7 @@ std::unique_ptr<ResultBuffer> StepOne(Engine& engine, int64_t index,
   absl::StatusOr<std::unique_ptr<ResultBuffer>> result;
   {
     const nb::gil_scoped_release release;
-    result = engine.Step({&loss, 1}, {&gradient, 1}, false);
+    result = engine.Step({&loss, 1}, {&gradient, 1}, Engine::Extras());
   }
   return ValueOrRaise(std::move(result));
 }
@@ -83,27 +83,27 @@ std::unique_ptr<ResultBuffer> StepOne(Engine& engine, int64_t index,
 std::unique_ptr<ResultBuffer> StepMany(Engine& engine,
                                        const std::vector<int64_t>& indexes,
                                        const std::vector<uintptr_t>& addresses,
-                                       bool update_cosines) {
+                                       const Engine::Extras& extras) {
   const std::vector<int> losses = ToIndexes(indexes);
   const std::vector<const void*> gradients = ToPointers(addresses);
   absl::StatusOr<std::unique_ptr<ResultBuffer>> result;
   {
     const nb::gil_scoped_release release;
-    result = engine.Step(losses, gradients, update_cosines);
+    result = engine.Step(losses, gradients, extras);
   }
   return ValueOrRaise(std::move(result));
 }
 
 void StepInto(Engine& engine, const std::vector<int64_t>& indexes,
-              const std::vector<uintptr_t>& addresses, bool update_cosines,
-              uintptr_t update) {
+              const std::vector<uintptr_t>& addresses,
+              const Engine::Extras& extras, uintptr_t update) {
   const std::vector<int> losses = ToIndexes(indexes);
   const std::vector<const void*> gradients = ToPointers(addresses);
   absl::Status status;
   {
     const nb::gil_scoped_release release;
-    status = engine.Step(losses, gradients, update_cosines,
-                         reinterpret_cast<void*>(update));
+    status =
+        engine.Step(losses, gradients, extras, reinterpret_cast<void*>(update));
   }
   RaiseIfError(status);
 }
@@ -146,12 +146,18 @@ nb::dict Export(Engine& engine) {
   nb::list momenta;
   for (const auto& row : state.momenta) momenta.append(ToBytes(row));
   result["momenta"] = momenta;
-  result["second"] = ToBytes(state.second);
+  nb::list others;
+  for (const auto& vector : state.others) others.append(ToBytes(vector));
+  result["others"] = others;
   result["gram"] = ToRows(state.gram);
   result["updates"] = nb::cast(state.updates);
+  result["last_updates"] = nb::cast(state.last_updates);
   result["live_steps"] = state.live_steps;
   result["committed_steps"] = state.committed_steps;
   result["coefficients"] = nb::cast(state.coefficients);
+  result["previous"] = nb::cast(state.previous);
+  result["correction"] = state.correction;
+  result["scales"] = nb::cast(state.scales);
   result["combiner"] = nb::cast(state.combiner);
   result["recorder"] = nb::cast(state.recorder);
   return result;
@@ -162,13 +168,19 @@ void Import(Engine& engine, const nb::dict& from) {
   for (const nb::handle row : nb::cast<nb::list>(from["momenta"])) {
     state.momenta.push_back(FromBytes(row));
   }
-  state.second = FromBytes(from["second"]);
+  for (const nb::handle vector : nb::cast<nb::list>(from["others"])) {
+    state.others.push_back(FromBytes(vector));
+  }
   state.gram =
       FromRows(nb::cast<std::vector<std::vector<double>>>(from["gram"]));
   state.updates = nb::cast<std::vector<int64_t>>(from["updates"]);
+  state.last_updates = nb::cast<std::vector<int64_t>>(from["last_updates"]);
   state.live_steps = nb::cast<int64_t>(from["live_steps"]);
   state.committed_steps = nb::cast<int64_t>(from["committed_steps"]);
   state.coefficients = nb::cast<std::vector<double>>(from["coefficients"]);
+  state.previous = nb::cast<std::vector<double>>(from["previous"]);
+  state.correction = nb::cast<double>(from["correction"]);
+  state.scales = nb::cast<std::vector<double>>(from["scales"]);
   state.combiner = nb::cast<std::vector<double>>(from["combiner"]);
   state.recorder = nb::cast<std::vector<double>>(from["recorder"]);
   absl::Status status;
@@ -180,13 +192,14 @@ void Import(Engine& engine, const nb::dict& from) {
   RaiseIfError(status);
 }
 
-std::unique_ptr<LossRecorder> MakeLatest(int64_t num_losses) {
-  if (num_losses < 1 || num_losses > INT32_MAX) {
-    Raise(InvalidField("INVALID_OPTION", "num_losses", absl::StrCat(num_losses),
-                       "a count >= 1"));
+// One as the contract's options say; in JSON's terms.
+std::unique_ptr<LossRecorder> MakeRecorder(const OperatorOptions& options) {
+  if (!options.loss_recorder.has_value()) {
+    Raise(InvalidField("INVALID_OPTION", "loss_recorder", "none",
+                       "a recorder's options"));
   }
-  return ValueOrRaise(MakeLossRecorder(LatestLossRecorderOptions{},
-                                       static_cast<int>(num_losses)));
+  return ValueOrRaise(
+      MakeLossRecorder(*options.loss_recorder, options.num_vectors));
 }
 
 }  // namespace
@@ -212,10 +225,47 @@ void BindEngine(nb::module_& module) {
           nb::rv_policy::copy)
       .def("step_one", &StepOne, nb::arg("index"), nb::arg("address"),
            nb::arg("count"))
-      .def("step", &StepMany, nb::arg("indexes"), nb::arg("addresses"),
-           nb::arg("update_cosines"))
-      .def("step_into", &StepInto, nb::arg("indexes"), nb::arg("addresses"),
-           nb::arg("update_cosines"), nb::arg("update"))
+      .def(
+          "step",
+          [](Engine& engine, const std::vector<int64_t>& indexes,
+             const std::vector<uintptr_t>& addresses, bool update_cosines,
+             const std::vector<int64_t>& loss_indexes,
+             const std::vector<double>& losses,
+             const std::vector<int64_t>& active) {
+            return StepMany(engine, indexes, addresses,
+                            {ToIndexes(loss_indexes), losses, ToIndexes(active),
+                             update_cosines});
+          },
+          nb::arg("indexes"), nb::arg("addresses"), nb::arg("update_cosines"),
+          nb::arg("loss_indexes"), nb::arg("losses"), nb::arg("active"))
+      .def(
+          "step_into",
+          [](Engine& engine, const std::vector<int64_t>& indexes,
+             const std::vector<uintptr_t>& addresses, bool update_cosines,
+             const std::vector<int64_t>& loss_indexes,
+             const std::vector<double>& losses,
+             const std::vector<int64_t>& active, uintptr_t update) {
+            StepInto(engine, indexes, addresses,
+                     {ToIndexes(loss_indexes), losses, ToIndexes(active),
+                      update_cosines},
+                     update);
+          },
+          nb::arg("indexes"), nb::arg("addresses"), nb::arg("update_cosines"),
+          nb::arg("loss_indexes"), nb::arg("losses"), nb::arg("active"),
+          nb::arg("update"))
+      .def(
+          "reconfigure",
+          [](Engine& engine, const OperatorOptions& options) {
+            absl::Status status;
+            {
+              const nb::gil_scoped_release release;
+              engine.Look([&](MomentumOperator& momentum) {
+                status = momentum.Reconfigure(options);
+              });
+            }
+            RaiseIfError(status);
+          },
+          nb::arg("options"))
       .def("committed", &Committed)
       .def("export_state", &Export)
       .def("import_state", &Import, nb::arg("state"));
@@ -223,15 +273,27 @@ void BindEngine(nb::module_& module) {
   module.def(
       "solve",
       [](const std::vector<std::vector<double>>& gram,
-         const OperatorOptions& options) {
+         const OperatorOptions& options, const std::vector<double>& state,
+         const std::vector<double>& losses) {
         CombineInput input;
         input.gram = FromRows(gram);
+        input.state = state;
+        input.losses = losses;
         RaiseIfError(ValidateGram(input.gram));
         const auto combiner = ValueOrRaise(
             MakeCombiner(options.combiner, static_cast<int>(gram.size())));
-        return ToDict(ValueOrRaise(combiner->Solve(input)));
+        if (combiner->works_on_columns()) {
+          Raise(InvalidField("INVALID_OPTION", "combiner", combiner->name(),
+                             "a method that a Gram matrix is enough for"));
+        }
+        const Combination found = ValueOrRaise(combiner->Solve(input));
+        nb::dict result = ToDict(found);
+        result["state"] = nb::cast(found.state);
+        return result;
       },
-      nb::arg("gram"), nb::arg("options"));
+      nb::arg("gram"), nb::arg("options"),
+      nb::arg("state") = std::vector<double>(),
+      nb::arg("losses") = std::vector<double>());
 
   nb::class_<LossRecorder>(module, "LossRecorder")
       .def("record",
@@ -246,7 +308,7 @@ void BindEngine(nb::module_& module) {
            [](LossRecorder& recorder, const std::vector<double>& state) {
              RaiseIfError(recorder.Restore(state));
            });
-  module.def("latest_loss_recorder", &MakeLatest, nb::arg("num_losses"));
+  module.def("loss_recorder", &MakeRecorder, nb::arg("options"));
 }
 
 }  // namespace concord::python

@@ -80,6 +80,7 @@ nb::dict ToDict(const StepOutcome& outcome, uint32_t num_vectors) {
   result["gram"] = ToRows(step.gram());
   result["cosines"] = ToRows(step.cosines());
   result["losses"] = ToList(step.losses());
+  result["stale_losses"] = ToList(step.stale_losses());
   nb::dict contributors;
   std::vector<uint32_t> indexes;
   for (const v1::Contributor& contributor : step.contributors()) {
@@ -146,7 +147,9 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<uintptr_t>& addresses,
                const std::vector<double>& sample_weights,
                const std::vector<int>& loss_indexes,
-               const std::vector<double>& losses, double timeout) {
+               const std::vector<double>& losses,
+               const std::vector<double>& loss_weights,
+               const std::vector<int>& active, double timeout) {
   std::vector<StepVector> contributions;
   for (size_t i = 0; i < indexes.size(); ++i) {
     contributions.push_back({indexes[i],
@@ -155,9 +158,10 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
   }
   std::vector<StepLoss> values;
   for (size_t i = 0; i < loss_indexes.size(); ++i) {
-    values.push_back({loss_indexes[i], losses.at(i), 1});
+    values.push_back({loss_indexes[i], losses.at(i), loss_weights.at(i)});
   }
   StepOptions options;
+  options.active = active;
   options.timeout = absl::Seconds(timeout);
   options.is_cancelled = &SignalRaised;
   absl::StatusOr<RemoteSession::Result> result;
@@ -248,7 +252,21 @@ void BindSession(nb::module_& module) {
            nb::arg("timeout") = 20.0)
       .def("step", &Step, nb::arg("indexes"), nb::arg("addresses"),
            nb::arg("sample_weights"), nb::arg("loss_indexes"),
-           nb::arg("losses"), nb::arg("timeout"))
+           nb::arg("losses"), nb::arg("loss_weights"), nb::arg("active"),
+           nb::arg("timeout"))
+      .def(
+          "update",
+          [](RemoteSession& session, const OperatorOptions& options,
+             double timeout) {
+            absl::Status status;
+            {
+              const nb::gil_scoped_release release;
+              status = session.Update(options, MakeCall(timeout));
+            }
+            if (PyErr_Occurred() != nullptr) throw nb::python_error();
+            RaiseIfError(status);
+          },
+          nb::arg("options"), nb::arg("timeout"))
       .def("leave", &RemoteSession::Leave,
            nb::call_guard<nb::gil_scoped_release>())
       .def(

@@ -47,6 +47,7 @@ nb::dict ToDict(const StepSolution& solution) {
   result["gram"] = ToRows(solution.gram);
   result["cosines"] = ToRows(solution.cosines);
   result["losses"] = nb::cast(solution.losses);
+  result["stale_losses"] = nb::cast(solution.stale);
   result["direction_cosines"] = nb::cast(solution.direction_cosines);
   result["update_cosines"] = nb::cast(solution.update_cosines);
   return result;

@@ -22,12 +22,15 @@ Engine::Engine(OperatorOptions options, std::shared_ptr<Kernels> kernels,
 
 absl::Status Engine::Step(absl::Span<const int> indexes,
                           absl::Span<const void* const> gradients,
-                          bool update_cosines, void* update) {
+                          const Extras& extras, void* update) {
   absl::MutexLock lock(&mutex_);
   absl::Status status = operator_->Ingest(indexes, gradients);
-  if (status.ok()) status = operator_->Solve({}, {});
   if (status.ok()) {
-    status = operator_->Commit(update, update_cosines, [](size_t) {});
+    status =
+        operator_->Solve(extras.loss_indexes, extras.losses, extras.active);
+  }
+  if (status.ok()) {
+    status = operator_->Commit(update, extras.update_cosines, [](size_t) {});
   }
   // After a commit nothing is staged; a step given up must leave nothing.
   if (!status.ok()) operator_->Reset();
@@ -36,11 +39,11 @@ absl::Status Engine::Step(absl::Span<const int> indexes,
 
 absl::StatusOr<std::unique_ptr<ResultBuffer>> Engine::Step(
     absl::Span<const int> indexes, absl::Span<const void* const> gradients,
-    bool update_cosines) {
+    const Extras& extras) {
   auto buffer = pool_->Take();
   if (!buffer.ok()) return buffer.status();
   const absl::Status status =
-      Step(indexes, gradients, update_cosines, (*buffer)->data());
+      Step(indexes, gradients, extras, (*buffer)->data());
   if (!status.ok()) return status;
   return buffer;
 }

@@ -25,21 +25,30 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
       const OperatorOptions& options, std::shared_ptr<Kernels> kernels);
 
+  // What a step may bring beside gradients.
+  struct Extras {
+    std::vector<int> loss_indexes;  // For the operator's recorder.
+    std::vector<double> losses;
+    std::vector<int> active;  // Losses that count; empty: all.
+    bool update_cosines = false;
+  };
+
   // One step: the gradients lie at `gradients` on the kernels' device, each
   // num_parameters elements. The update goes to `update`. On an error the
   // committed state is what it was.
   absl::Status Step(absl::Span<const int> indexes,
                     absl::Span<const void* const> gradients,
-                    bool update_cosines, void* update);
+                    const Extras& extras, void* update);
 
   // The same with memory of the pool. Host accessible kernels only.
   absl::StatusOr<std::unique_ptr<ResultBuffer>> Step(
       absl::Span<const int> indexes, absl::Span<const void* const> gradients,
-      bool update_cosines);
+      const Extras& extras);
 
   // Calls `look` with the operator, no step under way.
   void Look(const std::function<void(MomentumOperator&)>& look);
 
+  // As at creation; Reconfigure changes the operator's own.
   const OperatorOptions& options() const { return options_; }
 
  private:

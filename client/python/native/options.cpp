@@ -1,7 +1,5 @@
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
-#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +9,7 @@
 #include "operators/errors.h"
 #include "operators/momentum/momentum_operator.h"
 #include "proto/options/combiner_options.h"
+#include "proto/options/operator_options.h"
 
 namespace concord::python {
 
@@ -28,24 +27,27 @@ int ToCount(absl::string_view field, int64_t value) {
   return static_cast<int>(value);
 }
 
-// `json`: a concord.v1.CombinerOptions in protobuf's JSON form.
-CombinerOptions ParseCombiner(const std::string& json) {
-  v1::CombinerOptions message;
-  const auto parsed =
-      google::protobuf::util::JsonStringToMessage(json, &message);
-  if (!parsed.ok()) {
-    Raise(InvalidField("INVALID_OPTION", "combiner", json,
-                       "a concord.v1.CombinerOptions"));
+// A message of the contract from protobuf's JSON form.
+template <class Message>
+Message Parse(const std::string& json, const char* name) {
+  Message message;
+  if (!google::protobuf::util::JsonStringToMessage(json, &message).ok()) {
+    Raise(InvalidField("INVALID_OPTION", "options", json,
+                       absl::StrCat("a ", name)));
   }
-  return ValueOrRaise(FromMessage(message));
+  return message;
 }
 
+CombinerOptions ParseCombiner(const std::string& json) {
+  return ValueOrRaise(FromMessage(
+      Parse<v1::CombinerOptions>(json, "concord.v1.CombinerOptions")));
+}
+
+// `methods`: a concord.v1.OperatorOptions in protobuf's JSON form.
 OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
                             const std::string& dtype,
                             int64_t max_vectors_per_step,
-                            const std::string& momentum, double beta_1,
-                            double beta_2, const std::string& combiner,
-                            const std::optional<std::string>& recorder) {
+                            const std::string& methods) {
   OperatorOptions options;
   options.num_vectors = ToCount("num_vectors", num_vectors);
   options.num_parameters = num_parameters;
@@ -57,20 +59,9 @@ OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
     Raise(InvalidField("INVALID_OPTION", "data_type", dtype,
                        "float32 or float64"));
   }
-  if (momentum == "pseudo") {
-    options.momentum = PseudoMomentumOptions{beta_1, beta_2};
-  } else if (momentum == "none") {
-    options.momentum = NoMomentumOptions{};
-  } else {
-    Raise(
-        InvalidField("INVALID_OPTION", "momentum", momentum, "pseudo or none"));
-  }
-  options.combiner = ParseCombiner(combiner);
-  if (recorder == "latest") {
-    options.loss_recorder = LatestLossRecorderOptions{};
-  } else if (recorder.has_value()) {
-    Raise(InvalidField("INVALID_OPTION", "loss_recorder", *recorder, "latest"));
-  }
+  RaiseIfError(ReadMethods(
+      Parse<v1::OperatorOptions>(methods, "concord.v1.OperatorOptions"),
+      &options));
   return options;
 }
 
@@ -97,9 +88,7 @@ void BindOptions(nb::module_& module) {
   module.def("make_options", &MakeOptions, nb::kw_only(),
              nb::arg("num_vectors"), nb::arg("num_parameters") = 1,
              nb::arg("dtype") = "float32", nb::arg("max_vectors_per_step") = 0,
-             nb::arg("momentum") = "pseudo", nb::arg("beta_1") = 0.9,
-             nb::arg("beta_2") = 0.999, nb::arg("combiner") = "{}",
-             nb::arg("recorder") = nb::none());
+             nb::arg("methods") = "{}");
 }
 
 }  // namespace concord::python

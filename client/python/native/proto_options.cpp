@@ -1,8 +1,6 @@
 #include "client/python/native/proto_options.h"
 
-#include <variant>
-
-#include "proto/options/combiner_options.h"
+#include "proto/options/operator_options.h"
 
 namespace concord::python {
 
@@ -16,19 +14,7 @@ v1::Session ToProto(const OperatorOptions& options) {
   session.set_num_parameters(options.num_parameters);
   session.set_data_type(ToProto(options.dtype));
   session.set_max_vectors_per_step(options.max_vectors_per_step);
-  auto* operators = session.mutable_options();
-  *operators->mutable_combiner() = ToMessage(options.combiner);
-  if (const auto* pseudo =
-          std::get_if<PseudoMomentumOptions>(&options.momentum)) {
-    auto* message = operators->mutable_momentum()->mutable_pseudo();
-    message->set_beta_1(pseudo->beta_1);
-    message->set_beta_2(pseudo->beta_2);
-  } else {
-    operators->mutable_momentum()->mutable_none();
-  }
-  if (options.loss_recorder.has_value()) {
-    operators->mutable_loss_recorder()->mutable_latest();
-  }
+  *session.mutable_options() = ToMessage(options);
   return session;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/python/native/proto_options.h"
 #include "google/protobuf/duration.pb.h"
+#include "proto/options/operator_options.h"
 
 namespace concord::python {
 
@@ -90,6 +91,21 @@ absl::StatusOr<RemoteSession::Result> RemoteSession::Step(
   applied_step_ = worker_->applied_step();
   if (!outcome.ok()) return outcome.status();
   return Result{*std::move(update), *std::move(outcome)};
+}
+
+absl::Status RemoteSession::Update(const OperatorOptions& options,
+                                   const CallOptions& call) {
+  v1::UpdateSessionRequest request;
+  request.set_uid(joined_.uid());
+  request.mutable_session()->set_name(name_);
+  *request.mutable_session()->mutable_options() = ToMessage(options);
+  for (const char* path : {"options.combiner", "options.momentum"}) {
+    request.mutable_update_mask()->add_paths(path);
+  }
+  if (options.loss_recorder.has_value()) {
+    request.mutable_update_mask()->add_paths("options.loss_recorder");
+  }
+  return client_->UpdateSession(request, call).status();
 }
 
 void RemoteSession::Leave() {

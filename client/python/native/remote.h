@@ -50,6 +50,9 @@ class RemoteSession {
                               absl::Span<const StepLoss> losses,
                               const StepOptions& options);
 
+  // Makes `options`' methods the session's from the next round on.
+  absl::Status Update(const OperatorOptions& options, const CallOptions& call);
+
   // Ends the stream; the session stays. Idempotent. Later steps are refused.
   void Leave();
 

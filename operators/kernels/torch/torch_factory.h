@@ -14,7 +14,7 @@
 namespace concord {
 
 // To be raised with every change of kernels.h or of this file.
-inline constexpr int32_t kTorchModuleVersion = 1;
+inline constexpr int32_t kTorchModuleVersion = 2;
 
 inline constexpr char kTorchFactorySymbol[] = "ConcordMakeTorchKernels";
 

@@ -196,7 +196,125 @@ class TorchKernels : public Kernels {
     });
   }
 
+  absl::Status Separate(const SeparatePass& pass) override {
+    return Guarded([&] {
+      const Scope scope(device_);
+      const at::ScalarType type = ScalarTypeOf(pass.dtype);
+      ForEachSlab(pass.count, [&](const Slab& slab) {
+        at::Tensor momentum = View(pass.momentum, pass.dtype, slab);
+        at::Tensor second = View(pass.second, pass.dtype, slab);
+        if (pass.gradient != nullptr) {
+          const at::Tensor gradient =
+              View(pass.gradient, pass.dtype, slab).to(at::kDouble);
+          const at::Tensor moved = Flushed(momentum.to(at::kDouble)
+                                               .mul(pass.beta_1)
+                                               .add_(gradient, 1 - pass.beta_1)
+                                               .to(type));
+          const at::Tensor wide = second.to(at::kDouble);
+          const at::Tensor moved_second = Flushed(
+              wide.add(gradient.square().sub_(wide), 1 - pass.beta_2).to(type));
+          momentum = View(pass.new_momentum, pass.dtype, slab).copy_(moved);
+          second = View(pass.new_second, pass.dtype, slab).copy_(moved_second);
+        }
+        const at::Tensor scaled =
+            momentum.to(at::kDouble).mul(pass.scale).to(type);
+        View(pass.rescaled, pass.dtype, slab)
+            .copy_(Flushed(scaled.div(
+                second.mul(pass.second_scale).sqrt_().add_(pass.epsilon))));
+      });
+      Synchronize();
+    });
+  }
+
+  absl::Status CombineColumns(const ColumnPass& pass) override {
+    return Guarded([&] {
+      const Scope scope(device_);
+      ForEachSlab(pass.count, [&](const Slab& slab) {
+        std::vector<at::Tensor> rows;
+        for (size_t i = 0; i < pass.rows.size(); ++i) {
+          rows.push_back(View(pass.rows[i], pass.dtype, slab)
+                             .to(at::kDouble)
+                             .mul(pass.scales[i]));
+        }
+        const at::Tensor values = at::stack(rows);
+        const at::Tensor direction =
+            std::holds_alternative<SignDropRule>(*pass.rule)
+                ? SignDropped(values, std::get<SignDropRule>(*pass.rule),
+                              pass.first + slab.begin)
+                : TrimmedMeanOf(values,
+                                std::get<TrimmedMeanRule>(*pass.rule).trim);
+        View(pass.direction, pass.dtype, slab)
+            .copy_(Flushed(direction.to(ScalarTypeOf(pass.dtype))));
+      });
+      Synchronize();
+    });
+  }
+
  private:
+  static at::Tensor TrimmedMeanOf(const at::Tensor& values, int trim) {
+    return std::get<0>(values.sort(0))
+        .narrow(0, trim, values.size(0) - 2 * trim)
+        .mean(0);
+  }
+
+  at::Tensor SignDropped(const at::Tensor& values, const SignDropRule& rule,
+                         size_t first_column) const {
+    const at::Tensor size = values.abs().sum(0);
+    const at::Tensor positive =
+        values.sum(0).div(size).add_(1).mul_(0.5).masked_fill_(size.eq(0), 0.5);
+    const at::Tensor excess =
+        positive.sub_(Uniforms(rule, first_column, size.sizes()));
+    const at::Tensor leak =
+        at::tensor(at::ArrayRef<double>(rule.leak), at::kDouble)
+            .to(device_)
+            .reshape({-1, 1, 1});
+    const at::Tensor stays =
+        excess.gt(0)
+            .logical_and(values.gt(0))
+            .logical_or_(excess.lt(0).logical_and(values.lt(0)));
+    return at::where(stays, values, values.mul(leak)).sum(0);
+  }
+
+  // Philox4x32-10 as in counter_random.h, on the columns' counters at once:
+  // 32-bit words in int64, whose products wrap as they should.
+  at::Tensor Uniforms(const SignDropRule& rule, size_t first_column,
+                      at::IntArrayRef sizes) const {
+    constexpr int64_t kWord = 0xFFFFFFFF;
+    const auto high = [](const at::Tensor& product) {
+      return product.bitwise_right_shift(32).bitwise_and_(kWord);
+    };
+    const at::TensorOptions options = at::device(device_).dtype(at::kLong);
+    int64_t count = 1;
+    for (const int64_t size : sizes) count *= size;
+    const auto first = static_cast<int64_t>(first_column);
+    const at::Tensor columns = at::arange(first, first + count, options);
+    const at::Tensor blocks = columns.bitwise_right_shift(2);
+    const auto word = [&](uint64_t value) {
+      return at::full_like(columns, static_cast<int64_t>(value & kWord));
+    };
+    at::Tensor c0 = word(rule.step), c1 = word(rule.step >> 32);
+    at::Tensor c2 = high(blocks).bitwise_or_(int64_t{0x80000000});
+    at::Tensor c3 = blocks.bitwise_and(kWord);
+    uint32_t k0 = static_cast<uint32_t>(rule.seed);
+    uint32_t k1 = static_cast<uint32_t>(rule.seed >> 32);
+    for (int round = 0; round < 10; ++round) {
+      const at::Tensor left = c0.mul(int64_t{0xD2511F53});
+      const at::Tensor right = c2.mul(int64_t{0xCD9E8D57});
+      c0 = high(right).bitwise_xor_(c1).bitwise_xor_(int64_t{k0});
+      c1 = right.bitwise_and(kWord);
+      c2 = high(left).bitwise_xor_(c3).bitwise_xor_(int64_t{k1});
+      c3 = left.bitwise_and(kWord);
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    return at::stack({c0, c1, c2, c3})
+        .gather(0, columns.bitwise_and(3).unsqueeze(0))
+        .to(at::kDouble)
+        .add_(0.5)
+        .mul_(0x1p-32)
+        .reshape(sizes);
+  }
+
   static at::ScalarType ScalarTypeOf(Dtype dtype) {
     return dtype == Dtype::kFloat32 ? at::kFloat : at::kDouble;
   }

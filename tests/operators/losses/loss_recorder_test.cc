@@ -67,5 +67,50 @@ TEST(LatestLossRecorder, StateRestoresAClone) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(MomentumLossRecorder, AveragesWithTheStartsBiasTakenOut) {
+  auto recorder = *MakeLossRecorder(MomentumLossRecorderOptions{{0.5, 0.9}}, 2);
+  ASSERT_TRUE(recorder->Record({0}, {4}).ok());
+  // The first value is the value.
+  EXPECT_DOUBLE_EQ(recorder->losses()[0], 4);
+  EXPECT_THAT(recorder->seen(), ElementsAre(true, false));
+  EXPECT_EQ(recorder->losses()[1], 0);
+  ASSERT_TRUE(recorder->Record({0, 1}, {1, -2}).ok());
+  EXPECT_DOUBLE_EQ(recorder->losses()[0], (0.25 * 4 + 0.5 * 1) / 0.75);
+  EXPECT_DOUBLE_EQ(recorder->losses()[1], -2);
+}
+
+TEST(MomentumLossRecorder, OneBetaServesAllLossesAndNoneIsNineTenths) {
+  for (const auto& betas : {std::vector<double>{0.9}, std::vector<double>{}}) {
+    auto recorder = *MakeLossRecorder(MomentumLossRecorderOptions{betas}, 3);
+    ASSERT_TRUE(recorder->Record({2}, {1}).ok());
+    ASSERT_TRUE(recorder->Record({2}, {2}).ok());
+    EXPECT_DOUBLE_EQ(recorder->losses()[2], (0.09 * 1 + 0.1 * 2) / (1 - 0.81));
+  }
+}
+
+TEST(MomentumLossRecorder, StateRestoresAClone) {
+  const MomentumLossRecorderOptions options{{0.3}};
+  auto recorder = *MakeLossRecorder(options, 2);
+  ASSERT_TRUE(recorder->Record({0}, {5}).ok());
+  auto other = *MakeLossRecorder(options, 2);
+  ASSERT_TRUE(other->Restore(recorder->State()).ok());
+  for (auto* each : {recorder.get(), other.get()}) {
+    ASSERT_TRUE(each->Record({0, 1}, {7, 8}).ok());
+  }
+  EXPECT_EQ(other->losses(), recorder->losses());
+  EXPECT_EQ(other->seen(), recorder->seen());
+}
+
+TEST(MomentumLossRecorder, BetasOutOfRangeAreNamed) {
+  const auto field = [](std::vector<double> betas) {
+    return GetErrorDetail(
+               MakeLossRecorder(MomentumLossRecorderOptions{betas}, 3).status())
+        ->field;
+  };
+  EXPECT_EQ(field({0.1, 0.2}), "loss_recorder.momentum.betas");
+  EXPECT_EQ(field({0.1, 0.2, 1}), "loss_recorder.momentum.betas[2]");
+  EXPECT_EQ(field({std::nan("")}), "loss_recorder.momentum.betas[0]");
+}
+
 }  // namespace
 }  // namespace concord

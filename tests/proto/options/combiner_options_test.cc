@@ -1,5 +1,6 @@
 #include "proto/options/combiner_options.h"
 
+#include <memory>
 #include <set>
 #include <string>
 #include <variant>
@@ -12,6 +13,9 @@
 namespace concord {
 namespace {
 
+ConFIGOptions With(const WeightOptions& weight) { return {weight, {}}; }
+ConFIGOptions With(const LengthOptions& length) { return {{}, length}; }
+
 // One of each kind, no field at its default.
 std::vector<CombinerOptions> UnusualOptions() {
   ConFIGOptions config;
@@ -23,6 +27,11 @@ std::vector<CombinerOptions> UnusualOptions() {
   GradVacOptions gradvac;
   gradvac.beta = 0;
   gradvac.order = SeededOrder{7};
+  CRMOGMOptions smoothed;
+  smoothed.combiner = std::make_shared<const WrappedCombiner>(
+      WrappedCombiner{CAGradOptions{0.25}});
+  smoothed.alpha = 0;
+  smoothed.initial_weights = {1, -1};
   return {config,
           MeanOptions{},
           SumOptions{},
@@ -40,7 +49,18 @@ std::vector<CombinerOptions> UnusualOptions() {
           FairGradOptions{0},
           AlignedMTLOptions{{1, 2}, AlignedScale::kMedian},
           AlignedMTLOptions{{}, AlignedScale::kRootMeanSquare},
-          KrumOptions{1, 0, true}};
+          KrumOptions{1, 0, true},
+          smoothed,
+          GradDropOptions{3, {0, 0.5}},
+          TrimmedMeanOptions{2},
+          With(RandomWeightOptions{~uint64_t{0}}),
+          With(DynamicWeightAverageOptions{3}),
+          With(TrackMinimumOptions{}),
+          With(TrackMaximumOptions{}),
+          With(TrackHarmonicAverageOptions{}),
+          With(TrackArithmeticAverageOptions{}),
+          With(TrackGeometricAverageOptions{}),
+          With(TrackSpecificOptions{2})};
 }
 
 TEST(CombinerOptions, EveryMethodComesBackAsItWent) {

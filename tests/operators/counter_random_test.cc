@@ -1,4 +1,4 @@
-#include "operators/combine/counter_random.h"
+#include "operators/counter_random.h"
 
 #include <cmath>
 #include <map>

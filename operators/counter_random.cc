@@ -1,4 +1,4 @@
-#include "operators/combine/counter_random.h"
+#include "operators/counter_random.h"
 
 #include <cmath>
 #include <utility>
@@ -36,6 +36,13 @@ std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter,
     key[1] += 0xBB67AE85;
   }
   return counter;
+}
+
+std::array<uint32_t, 4> ColumnBlock(uint64_t seed, uint64_t step,
+                                    uint64_t column) {
+  const uint64_t block = column / 4;
+  const auto stream = static_cast<uint32_t>(block >> 32) | 0x80000000;
+  return BlockAt({seed, step, stream}, static_cast<uint32_t>(block));
 }
 
 double UniformAt(const RandomKey& key, uint32_t draw) {

@@ -1,0 +1,22 @@
+// SeparateMomentumOperator: every loss has its own second momentum, see
+// momentum_operator.h. As the documentation of conflictfree intends; upstream's
+// class cannot be constructed.
+#ifndef CONCORD_OPERATORS_MOMENTUM_SEPARATE_MOMENTUM_H_
+#define CONCORD_OPERATORS_MOMENTUM_SEPARATE_MOMENTUM_H_
+
+#include <memory>
+
+#include "operators/momentum/momentum_operator.h"
+
+namespace concord {
+
+inline constexpr char kSeparateMomentumName[] = "SeparateMomentumOperator";
+
+// The momentum options of `options`, which are valid, are of this kind.
+absl::StatusOr<std::unique_ptr<MomentumOperator>> MakeSeparateMomentum(
+    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
+    std::unique_ptr<Combiner> combiner, std::unique_ptr<LossRecorder> recorder);
+
+}  // namespace concord
+
+#endif  // CONCORD_OPERATORS_MOMENTUM_SEPARATE_MOMENTUM_H_
