@@ -1,5 +1,7 @@
 """Vectors of networks, and small helpers."""
 
+import inspect
+
 import conflictfree.utils as peer
 import pytest
 import torch
@@ -14,6 +16,45 @@ def network(backward=True, unused=False):
         output = net[0](torch.randn(5, 3)) if unused else net(torch.randn(5, 3))
         output.square().sum().backward()
     return net
+
+
+class Single(torch.nn.Module):
+    """A network with one parameter, which is a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(2.0))
+
+
+class Tied(torch.nn.Module):
+    """The second layer has the first one's weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(3, 3)
+        self.second = torch.nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def test_every_name_of_conflictfrees_utils_has_its_arguments():
+    members = [
+        (name, member)
+        for name, member in vars(peer).items()
+        if not name.startswith("_") and getattr(member, "__module__", "") == peer.__name__
+    ]
+    assert len(members) == len(utils.__all__)
+    for name, member in members:
+        pairs = [(member, getattr(utils, name))]
+        if inspect.isclass(member):
+            pairs.append((member.select, getattr(utils, name).select))
+        for theirs, ours in pairs:
+            theirs, ours = (inspect.signature(f).parameters.values() for f in (theirs, ours))
+            assert [(p.name, p.default, p.kind) for p in ours] == [
+                (p.name, p.default, p.kind) for p in theirs
+            ], name
 
 
 @pytest.mark.parametrize("mode", ["skip", "zero"])
@@ -52,6 +93,119 @@ def test_applied_vectors_are_copied():
     assert torch.equal(utils.get_para_vector(net), vector)
 
 
+@pytest.mark.parametrize("make", [network, Single, Tied])
+def test_vectors_never_share_the_networks_memory(make):
+    net = make()
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    gradient, values = utils.get_gradient_vector(net), utils.get_para_vector(net)
+    before = values.clone()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.grad.zero_()
+            parameter.fill_(7)
+    assert torch.equal(gradient, torch.ones_like(gradient))
+    assert torch.equal(values, before)
+    assert not gradient.requires_grad and not values.requires_grad
+
+
+def test_a_network_of_one_number_has_a_vector_of_one_element():
+    net = Single()
+    (net.scale**2).backward()
+    gradient = utils.get_gradient_vector(net)
+    assert gradient.tolist() == [4.0]
+    utils.apply_gradient_vector(net, 2 * gradient)
+    assert net.scale.grad.shape == () and net.scale.grad == 8
+    utils.apply_para_vector(net, torch.tensor([3.0]))
+    assert net.scale == 3
+
+
+def test_a_parameter_that_modules_share_counts_once():
+    net = Tied()
+    net(torch.ones(2, 3)).sum().backward()
+    gradient = utils.get_gradient_vector(net)
+    assert gradient.numel() == utils.get_para_vector(net).numel() == 12
+    assert torch.equal(gradient[:9].view(3, 3), net.second.weight.grad)
+    utils.apply_gradient_vector(net, torch.arange(12.0))
+    assert net.second.weight.grad is net.first.weight.grad
+    assert torch.equal(net.first.bias.grad, torch.arange(9.0, 12.0))
+    utils.apply_para_vector(net, torch.arange(12.0))
+    assert net.second.weight is net.first.weight
+    assert torch.equal(net.second.weight, torch.arange(9.0).view(3, 3))
+
+
+@pytest.mark.parametrize("mode", ["zero", "skip"])
+def test_vectors_do_not_depend_on_the_memory_format_and_gradients_keep_it(mode):
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 2, 1))
+    last = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 2, 1))
+    last.load_state_dict(plain.state_dict())
+    last = last.to(memory_format=torch.channels_last)
+    assert not last[0].weight.is_contiguous()
+    images = torch.randn(2, 3, 6, 6)
+    for net in (plain, last):
+        net(images).square().sum().backward()
+    assert torch.equal(utils.get_para_vector(last), utils.get_para_vector(plain))
+    torch.testing.assert_close(utils.get_gradient_vector(last), utils.get_gradient_vector(plain))
+
+    vector = torch.arange(float(utils.get_para_vector(plain).numel()))
+    for net in (plain, last):
+        utils.apply_gradient_vector(net, vector, mode)
+        utils.apply_para_vector(net, vector)
+        assert torch.equal(utils.get_gradient_vector(net), vector)
+        assert torch.equal(utils.get_para_vector(net), vector)
+    for parameter in last.parameters():
+        assert parameter.grad.stride() == parameter.stride()
+    assert last[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "small, large, common",
+    [
+        (torch.float16, torch.float32, torch.float32),
+        (torch.float16, torch.bfloat16, torch.float32),
+        (torch.float32, torch.float64, torch.float64),
+    ],
+)
+def test_several_types_make_a_vector_that_holds_all_and_gradients_of_their_own(
+    small, large, common
+):
+    net = torch.nn.Sequential(
+        torch.nn.Linear(3, 2, dtype=small), torch.nn.Linear(2, 1, dtype=large)
+    )
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    assert utils.get_para_vector(net).dtype is common
+    assert utils.get_gradient_vector(net).dtype is common
+    net[0].bias.grad = None
+    assert utils.get_gradient_vector(net, "zero").dtype is common
+
+    vector = torch.arange(11, dtype=common)
+    utils.apply_gradient_vector(net, vector, "zero")
+    utils.apply_para_vector(net, vector)
+    assert torch.equal(utils.get_gradient_vector(net), vector)
+    assert torch.equal(utils.get_para_vector(net), vector)
+    for layer, dtype in zip(net, (small, large)):
+        for parameter in layer.parameters():
+            assert parameter.dtype is parameter.grad.dtype is dtype
+
+
+def test_sparse_gradients_are_filled_up():
+    net = torch.nn.Linear(3, 2, bias=False)
+    dense = torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]])
+    net.weight.grad = dense.to_sparse()
+    assert torch.equal(utils.get_gradient_vector(net), dense.reshape(-1))
+
+
+def test_gradients_that_were_applied_have_no_history():
+    net = network()
+    vector = torch.ones(26, requires_grad=True) * 2
+    utils.apply_gradient_vector(net, vector)
+    assert not any(parameter.grad.requires_grad for parameter in net.parameters())
+    utils.put_gradients(net, vector, "zero", "pad_value")
+    assert not any(parameter.grad.requires_grad for parameter in net.parameters())
+
+
 @pytest.mark.parametrize("length", [25, 27])
 def test_a_vector_of_another_length_is_refused_before_anything_is_written(length):
     net = network()
@@ -73,6 +227,8 @@ def test_missing_gradients_and_unknown_modes_are_errors():
         utils.get_gradient_vector(net, "raise")
     with pytest.raises(RuntimeError):
         utils.get_gradient_vector(network(backward=False))
+    with pytest.raises(RuntimeError, match="no parameters"):
+        utils.get_para_vector(torch.nn.ReLU())
     with pytest.raises(ValueError):
         utils.get_gradient_vector(net, "other")
     with pytest.raises(ValueError):

@@ -25,15 +25,22 @@ __all__ = [
 
 
 def get_para_vector(network: torch.nn.Module) -> torch.Tensor:
-    """All parameters in one new vector."""
-    with torch.no_grad():
-        return torch.cat([parameter.detach().reshape(-1) for parameter in network.parameters()])
+    """All parameters in one new vector, never the network's own memory.
+
+    The order of vectors: parameters as network.parameters() has them, one that
+    several modules share once; the elements of each row by row, whatever its
+    memory format. Parameters of several types: the type that holds all of them.
+    """
+    parts = [parameter.detach().reshape(-1) for parameter in network.parameters()]
+    if not parts:
+        raise RuntimeError("the network has no parameters")
+    return torch.cat(parts)
 
 
 def get_gradient_vector(
     network: torch.nn.Module, none_grad_mode: Literal["raise", "zero", "skip"] = "skip"
 ) -> torch.Tensor:
-    """All gradients in one new vector.
+    """All gradients in one new vector, in the order and type of get_para_vector.
 
     `none_grad_mode` says what a parameter without gradient counts as: an error
     ("raise"), zeros ("zero": for losses that use different parts of a network,
@@ -53,8 +60,7 @@ def get_gradient_vector(
             parts.append(parameter.detach().new_zeros(parameter.numel()))
     if not parts:
         raise RuntimeError("no parameter of the network has a gradient")
-    with torch.no_grad():
-        return torch.cat(parts)
+    return torch.cat(parts)
 
 
 def apply_gradient_vector(
@@ -65,6 +71,7 @@ def apply_gradient_vector(
 ) -> None:
     """Makes `grad_vec` the gradients of the network; the vector itself is copied.
 
+    Each gradient has its parameter's type, device and memory format.
     `none_grad_mode` is the one that get_gradient_vector was given. With "zero"
     the vector covers parameters without gradient too, and `zero_grad_mode` says
     what they get: their part of the vector ("pad_value"), zeros ("pad_zero") or
@@ -81,7 +88,8 @@ def apply_gradient_vector_para_based(network: torch.nn.Module, grad_vec: torch.T
 def put_gradients(
     network: torch.nn.Module, vector: torch.Tensor, none_grad_mode: str, zero_grad_mode: str
 ) -> None:
-    """Makes parts of `vector` the gradients; they share its memory from now on."""
+    """Makes parts of `vector` the gradients; they share its memory from now on, where
+    the parameter's type, device and memory format allow it."""
     if none_grad_mode not in ("zero", "skip"):
         raise ValueError(f"none_grad_mode = {none_grad_mode!r}; accepted: zero, skip")
     if zero_grad_mode not in ("skip", "pad_zero", "pad_value"):
@@ -89,12 +97,16 @@ def put_gradients(
             f"zero_grad_mode = {zero_grad_mode!r}; accepted: skip, pad_zero, pad_value"
         )
     covered = [p for p in network.parameters() if none_grad_mode == "zero" or p.grad is not None]
-    for parameter, part in _parts(covered, vector):
+    for parameter, part in _parts(covered, vector.detach()):
         if parameter.grad is None and zero_grad_mode != "pad_value":
             if zero_grad_mode == "pad_zero":
                 parameter.grad = torch.zeros_like(parameter)
             continue
-        parameter.grad = part.to(device=parameter.device, dtype=parameter.dtype)
+        if part.stride() == parameter.stride():
+            parameter.grad = part.to(device=parameter.device, dtype=parameter.dtype)
+        else:
+            # empty_like keeps the memory format: torch.channels_last.
+            parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(part)
 
 
 def apply_para_vector(network: torch.nn.Module, para_vec: torch.Tensor) -> None:
