@@ -98,7 +98,7 @@ suite "Python" "$ROOT/build/pytest.xml" \
   .venv/bin/python -m pytest -c tests/python/pytest.ini --rootdir . -q --durations=10 \
   --junit-xml "$ROOT/build/pytest.xml" tests
 
-check "ruff" .venv/bin/ruff check client tests deploy
+check "ruff" .venv/bin/ruff check client tests deploy docs
 check_with clang-format "clang-format" check_format
 check_with shellcheck "shellcheck" shellcheck -x -P deploy deploy/*.sh .ci/run
 
