@@ -13,6 +13,7 @@ constexpr MethodFacts kMethods[] = {
      .family = "equal angles",
      .conflict_free = "yes",
      .scale_invariant = "yes",
+     .state = "random or dynamic weights: theirs",
      .formula = "c_i = s a_i / (n_i |a|_C), a = C⁺w, s = Σ n_i (C a)_i / |a|_C",
      .paper = "Liu, Chu, Thuerey, ICLR 2025"},
     {.name = kMeanName,
@@ -108,6 +109,31 @@ constexpr MethodFacts kMethods[] = {
      .scale_invariant = "no",
      .formula = "mean of the vectors closest to their nearest others",
      .paper = "Blanchard, El Mhamdi, Guerraoui, Stainer, NeurIPS 2017"},
+    {.name = kCRMOGMName,
+     .family = "smoothing",
+     .conflict_free = "α = 0, as the method",
+     .scale_invariant = "α = 0, as the method",
+     .state = "coefficients, the method's",
+     .formula = "c ← α c + (1 − α) c of the wrapped method",
+     .paper = "Zhou et al., NeurIPS 2022"},
+    {.name = kGradDropName,
+     .family = "signs",
+     .kind = MethodKind::kColumns,
+     .conflict_free = "no",
+     .scale_invariant = "no",
+     .state = "step",
+     .formula =
+         "per parameter: Σ of the values of one sign, + with probability "
+         "(1 + Σ x_i / Σ |x_i|) / 2",
+     .paper = "Chen et al., NeurIPS 2020"},
+    {.name = kTrimmedMeanName,
+     .family = "robust",
+     .kind = MethodKind::kColumns,
+     .conflict_free = "no",
+     .scale_invariant = "no",
+     .formula = "per parameter: mean without the trim_number largest and "
+                "smallest values",
+     .paper = "Yin et al., ICML 2018"},
 };
 
 constexpr PartFacts kMomenta[] = {
@@ -120,6 +146,10 @@ constexpr PartFacts kMomenta[] = {
 constexpr PartFacts kWeights[] = {
     {"EqualWeight", "w_i = 1"},
     {"GivenWeight", "w_i given, > 0; only their ratios matter"},
+    {"RandomWeight", "w = softmax of normal numbers by seed, step and index"},
+    {"DynamicWeightAverage",
+     "w_i = m exp(r_i / T) / Σ exp(r_j / T), r_i = L_i(t−1) / L_i(t−2) of the "
+     "recorded losses L"},
 };
 
 constexpr PartFacts kLengths[] = {

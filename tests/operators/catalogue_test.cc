@@ -98,6 +98,11 @@ Eigen::MatrixXd Conflicting(std::mt19937* engine) {
   return vectors.rowwise() - 0.9 * vectors.colwise().mean();
 }
 
+TEST_P(EveryMethod, IsOfTheKindThatTheCatalogueSays) {
+  const auto combiner = MakeCombiner(GetParam(), kVectors);
+  EXPECT_EQ((*combiner)->works_on_columns(), !linear()) << facts().name;
+}
+
 TEST_P(EveryMethod, ConflictsOnlyWhereTheCatalogueAllowsIt) {
   if (!linear()) return;  // No coefficients to look at.
   std::mt19937 engine(1);
