@@ -2,8 +2,10 @@
 
 #include "operators/combine/combiner_options.h"
 #include "operators/losses/latest_loss_recorder.h"
+#include "operators/losses/momentum_loss_recorder.h"
 #include "operators/momentum/no_momentum.h"
 #include "operators/momentum/pseudo_momentum.h"
+#include "operators/momentum/separate_momentum.h"
 
 namespace concord {
 namespace {
@@ -140,6 +142,8 @@ constexpr PartFacts kMomenta[] = {
     {kPseudoMomentumName,
      "a momentum per loss; one second momentum, of the combined direction's "
      "pseudo gradient (M-ConFIG)"},
+    {kSeparateMomentumName,
+     "both momenta per loss; what is combined are the rescaled momenta"},
     {kNoMomentumName, "each step combines the gradients that it brings"},
 };
 
@@ -164,6 +168,8 @@ constexpr PartFacts kLengths[] = {
 
 constexpr PartFacts kLossRecorders[] = {
     {kLatestLossRecorderName, "the latest value of every loss, at first 0"},
+    {kMomentumLossRecorderName,
+     "a moving average of every loss, corrected for its start at 0"},
 };
 
 }  // namespace
