@@ -94,6 +94,14 @@ class EmbeddedBackend:
         """Everything that the committed state consists of, as copies."""
         return self.engine.export_state()
 
+    def method_state(self) -> list[float]:
+        """What the gradient method remembers."""
+        return self.engine.export_state()["combiner"]
+
+    def restore_method(self, state: list[float]) -> None:
+        """Makes `state` (empty: that of a new method) what the method remembers."""
+        self.engine.import_state({**self.engine.export_state(), "combiner": state})
+
     def last_step(self) -> Optional[StepResult]:
         """The last committed step; its update was handed out and is not kept."""
         found = self.engine.committed()

@@ -92,8 +92,24 @@ class EngineOperator(GradientOperator):
     def _combine(self, rows: Rows, losses: Optional[Sequence]) -> torch.Tensor:
         return self._step(rows, self._message(), losses if self.needs_losses else None)
 
+    def combine_from(self, rows: Rows, state: list[float]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """One embedded step of a method that remembers `state` (empty: nothing yet).
+
+        The combination in the session's element type, and what the engine found;
+        its "state" is what the method remembers now.
+        """
+        combined = self._step(rows, self._message(), state=state if self.stateful else None)
+        assert self._backend is not None
+        found = dict(self._backend.engine.committed() or {})
+        found["state"] = self._backend.method_state() if self.stateful else []
+        return combined, found
+
     def _step(
-        self, rows: Rows, message: dict[str, Any], losses: Optional[Sequence] = None
+        self,
+        rows: Rows,
+        message: dict[str, Any],
+        losses: Optional[Sequence] = None,
+        state: Optional[list[float]] = None,
     ) -> torch.Tensor:
         count = len(rows.rows)
         methods: dict[str, Any] = {"combiner": message, "momentum": {"none": {}}}
@@ -106,6 +122,8 @@ class EngineOperator(GradientOperator):
         backend = self._backend if shape == self._shape else None
         if backend is None:
             backend = EmbeddedBackend({"num_vectors": count, "methods": text}, rows)
+        if state is not None:
+            backend.restore_method(state)
         combined = backend.step(list(range(count)), rows, values)
         self._backend, self._shape = backend, shape
         return combined
