@@ -1,7 +1,8 @@
 """Conflict-free gradient combination, with the names of the conflictfree package.
 
 Modules: momentum_operator, grad_operator, methods, loss_recorder, weight_model,
-length_model, utils; session for jobs of several workers; errors.
+length_model, utils; session for jobs of several workers; errors. aggregation has
+the names of torchjd.aggregation.
 """
 
 from concord.errors import ConcordError

@@ -69,8 +69,8 @@ class Engine:
 def solve(
     gram: Sequence[Sequence[float]],
     options: Options,
-    state: Sequence[float] = ...,
-    losses: Sequence[float] = ...,
+    state: Sequence[float] = (),
+    losses: Sequence[float] = (),
 ) -> dict: ...
 
 class LossRecorder:
