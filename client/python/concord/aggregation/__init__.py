@@ -27,8 +27,7 @@ the result are the input's. What that changes:
 
 Not served, and why: MoDoWeighting and SDMGradWeighting take gradients of two or
 three independent batches in each step, ExcessMTL keeps a state as large as the
-matrix, and PCD serves one primary loss under constraints. GradDrop and TrimmedMean,
-which work on single columns, are not served yet.
+matrix, and PCD serves one primary loss under constraints.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from concord.aggregation._aggregator import (
 )
 from concord.aggregation._aligned_mtl import AlignedMTL, AlignedMTLWeighting
 from concord.aggregation._cagrad import CAGrad, CAGradWeighting
+from concord.aggregation._columns import GradDrop, TrimmedMean
 from concord.aggregation._config import ConFIG, ConFIGWeighting
 from concord.aggregation._cr_mogm import CRMOGMWeighting
 from concord.aggregation._dual_cone import (
@@ -83,6 +83,7 @@ __all__ = [
     "DualProjWeighting",
     "FairGrad",
     "FairGradWeighting",
+    "GradDrop",
     "GradVac",
     "GradVacWeighting",
     "GramianWeightedAggregator",
@@ -104,6 +105,7 @@ __all__ = [
     "Stateful",
     "Sum",
     "SumWeighting",
+    "TrimmedMean",
     "UPGrad",
     "UPGradWeighting",
     "WeightedAggregator",
@@ -113,16 +115,13 @@ __all__ = [
 _TWO_BATCHES = "it takes gradients of several independent batches in each step"
 _LARGE_STATE = "it keeps a state as large as the matrix of all gradients"
 _ONE_PRIMARY = "it serves one primary loss under constraints of the others, with a state of its own"
-_COLUMNS = "methods on single columns are not served yet"
 _NOT_SERVED = {
     "ExcessMTL": _LARGE_STATE,
     "ExcessMTLWeighting": _LARGE_STATE,
-    "GradDrop": _COLUMNS,
     "MoDoWeighting": _TWO_BATCHES,
     "PCD": _ONE_PRIMARY,
     "PCDWeighting": _ONE_PRIMARY,
     "SDMGradWeighting": _TWO_BATCHES,
-    "TrimmedMean": _COLUMNS,
 }
 
 

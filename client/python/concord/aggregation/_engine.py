@@ -55,7 +55,7 @@ class EngineWeighting(Weighting[Tensor]):
         if count == 0:
             return like.new_zeros(0)
         method = self._configured()
-        options = make_options(method, num_vectors=count, momentum="none")
+        options = make_options(method, num_vectors=count, momentum={"none": {}})
         if method.stateful:
             found = _native.solve(gram, options, state=self._remembered(count))
             self._remember(count, found["state"])
