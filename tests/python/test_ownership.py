@@ -160,3 +160,36 @@ def test_a_result_buffer_is_plain_writable_memory():
     update = operator.calculate_gradient(0, torch.ones(N))
     assert update.is_contiguous() and update.storage_offset() == 0
     assert isinstance(_native.cpu_instruction_set(), str)
+
+
+class First(concord.GradientOperator):
+    """Returns one of its inputs."""
+
+    def calculate_gradient(self, grads, losses=None):
+        return grads[0]
+
+
+def test_a_users_operator_that_returns_its_input_does_not_share_it_with_the_network():
+    network = torch.nn.Linear(3, 1)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    grads = torch.ones(2, 4)
+    First().update_gradient(network, grads)
+    torch.optim.SGD(network.parameters(), lr=1).zero_grad(set_to_none=False)
+    assert torch.equal(grads, torch.ones(2, 4))
+
+
+@pytest.mark.parametrize("kind", [concord.PseudoMomentumOperator, concord.SeparateMomentumOperator])
+def test_an_update_over_a_users_operator_is_no_tensor_of_the_users(kind):
+    kept = []
+
+    class Keeping(concord.GradientOperator):
+        def calculate_gradient(self, grads, losses=None):
+            kept.append(grads.sum(dim=0))
+            return kept[-1]
+
+    operator = kind(1, gradient_operator=Keeping(), server="")
+    update = operator.calculate_gradient(0, torch.ones(4, dtype=torch.float64))
+    before = kept[-1].clone()
+    update.zero_()
+    assert torch.equal(kept[-1], before)

@@ -35,7 +35,11 @@ class GradientOperator:
         losses: Optional[Sequence] = None,
     ) -> None:
         """Makes the combination the network's gradients."""
-        put_gradients(network, self.calculate_gradient(grads, losses), "skip", "pad_value")
+        combined = self.calculate_gradient(grads, losses)
+        # A derived class may return a tensor that it, or the caller, keeps.
+        if type(self) not in EngineOperator.known:
+            combined = combined.detach().clone()
+        put_gradients(network, combined, "skip", "pad_value")
 
 
 class EngineOperator(GradientOperator):

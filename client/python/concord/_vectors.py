@@ -100,7 +100,7 @@ class VectorBackend:
         if self._separate:
             self._momenta, self._seconds, self._updates = momenta, seconds, updates
             self._live_steps += 1
-            return direction.to(self.dtype)
+            return direction.to(self.dtype, copy=True)  # Not the user's own tensor.
         live = self._live_steps + 1
         smoothed = direction * (1 - self._beta_1**live)
         pseudo = (smoothed - self._beta_1 * self._previous.double()) / (1 - self._beta_1)

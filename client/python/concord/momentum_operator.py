@@ -105,6 +105,9 @@ class MomentumOperator:
         """Makes the step's update the network's gradients. `options`: further
         arguments of calculate_gradient."""
         update = self.calculate_gradient(indexes, grads, losses, **options)
+        # A derived class may return a tensor that it, or the caller, keeps.
+        if type(self).calculate_gradient is not EngineMomentumOperator.calculate_gradient:
+            update = update.detach().clone()
         put_gradients(network, update, "skip", "pad_value")
 
 
