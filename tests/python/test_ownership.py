@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 
+import concord
 from concord import _native
 from concord.grad_operator import ConFIGOperator
 from concord.momentum_operator import PseudoMomentumOperator
