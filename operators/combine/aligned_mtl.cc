@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "operators/combine/gram.h"
-#include "operators/combine/symmetric_eigen.h"
+#include "operators/combine/jacobi_eigen.h"
 #include "operators/combine/weight.h"
 
 namespace concord {
@@ -23,7 +23,7 @@ class AlignedMTL : public Combiner {
         PickPreference(options_.preference, input, kPreferenceField);
     if (!preference.ok()) return preference.status();
 
-    const SymmetricEigen eigen = DecomposeSymmetric(input.gram);
+    const SymmetricEigen eigen = DecomposeByRotations(input.gram);
     const double cutoff = kRankCutoff * eigen.values.maxCoeff();
     const Eigen::Index rank =
         cutoff > 0 ? (eigen.values.array() > cutoff).count() : 0;

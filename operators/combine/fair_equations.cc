@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "operators/combine/cholesky.h"
 #include "operators/combine/gram.h"
@@ -54,8 +55,12 @@ class Equations {
     // To a unit diagonal: the parts may differ by many orders of magnitude.
     const Eigen::VectorXd scale = matrix.diagonal().cwiseSqrt().cwiseInverse();
     matrix = scale.asDiagonal() * matrix * scale.asDiagonal();
-    if (!SolvePositive(matrix, scale.cwiseProduct(missing), 0, part)) {
-      return false;
+    const Eigen::VectorXd scaled = scale.cwiseProduct(missing);
+    if (!SolvePositive(matrix, scaled, 0, part)) {
+      // Equal vectors beside one of a far scale: p r is below their rounding.
+      matrix.diagonal().array() +=
+          std::numeric_limits<double>::epsilon() * matrix.rows();
+      if (!SolvePositive(matrix, scaled, 0, part)) return false;
     }
     *part = part->cwiseProduct(scale);
     return part->allFinite();
