@@ -180,6 +180,76 @@ TEST(Server, UnixSocketsAreItsOwnersAloneAndGoWithIt) {
   EXPECT_NE(::access(path.c_str(), F_OK), 0);
 }
 
+absl::StatusOr<v1::SolveResponse> SolveIdentity(
+    v1::Concord::Stub* stub, const v1::CombinerOptions& combiner,
+    const v1::SolveResponse& last = {}) {
+  grpc::ClientContext context;
+  v1::SolveRequest request;
+  request.mutable_gram()->set_rows(2);
+  request.mutable_gram()->set_columns(2);
+  for (const double value : {1, 0, 0, 1}) {
+    request.mutable_gram()->add_values(value);
+  }
+  *request.mutable_combiner() = combiner;
+  *request.mutable_state() = last.state();
+  v1::SolveResponse response;
+  const grpc::Status status = stub->Solve(&context, request, &response);
+  if (status.ok()) return response;
+  return absl::Status(ReadError(status).code, ReadError(status).field);
+}
+
+TEST(Server, SolvesGoOnFromTheStateThatTheCallerBrings) {
+  TestServer server;
+  const auto stub = v1::Concord::NewStub(server.Connect());
+  v1::CombinerOptions combiner;
+  combiner.mutable_random()->set_seed(3);
+  const auto first = SolveIdentity(stub.get(), combiner);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = SolveIdentity(stub.get(), combiner, *first);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->state(0), 2);
+  EXPECT_NE(first->solution().coefficients(0),
+            second->solution().coefficients(0));
+  EXPECT_EQ(SolveIdentity(stub.get(), combiner)->solution().coefficients(0),
+            first->solution().coefficients(0));
+}
+
+TEST(Server, NoSolveForAMethodThatNeedsTheVectorsThemselves) {
+  TestServer server;
+  const auto stub = v1::Concord::NewStub(server.Connect());
+  v1::CombinerOptions combiner;
+  combiner.mutable_graddrop();
+  const absl::Status status = SolveIdentity(stub.get(), combiner).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), "combiner");
+}
+
+TEST(Server, ChangesASessionsOptionsOverTheWire) {
+  TestServer server;
+  server.Create("s", kLength);
+  const auto stub = v1::Concord::NewStub(server.Connect());
+  v1::UpdateSessionRequest request;
+  request.mutable_session()->set_name("sessions/s");
+  request.mutable_session()
+      ->mutable_options()
+      ->mutable_momentum()
+      ->mutable_pseudo()
+      ->set_beta_1(0.5);
+  request.mutable_update_mask()->add_paths("options.momentum.pseudo.beta_1");
+  v1::Session session;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub->UpdateSession(&context, request, &session).ok());
+  EXPECT_EQ(session.options().momentum().pseudo().beta_1(), 0.5);
+  EXPECT_THAT(server.Logged("session_updated"), ::testing::SizeIs(1));
+  grpc::ClientContext again;
+  request.mutable_update_mask()->set_paths(0, "num_vectors");
+  const WireError error =
+      ReadError(stub->UpdateSession(&again, request, &session));
+  EXPECT_EQ(error.reason, "IMMUTABLE_OPTION");
+  EXPECT_EQ(error.field, "update_mask.paths[0]");
+  EXPECT_EQ(error.value, "num_vectors");
+}
+
 TEST(Server, SolvesAGramMatrix) {
   TestServer server;
   v1::SolveRequest request;
