@@ -136,6 +136,12 @@ constexpr MethodFacts kMethods[] = {
      .formula = "per parameter: mean without the trim_number largest and "
                 "smallest values",
      .paper = "Yin et al., ICML 2018"},
+    {.name = kDBMTLName,
+     .family = "equal lengths",
+     .conflict_free = "two vectors",
+     .scale_invariant = "yes",
+     .formula = "c_i = max_j n_j / n_i",
+     .paper = "Lin et al., 2023"},
 };
 
 constexpr PartFacts kMomenta[] = {

@@ -28,6 +28,7 @@ struct Maker {
   Made operator()(const CRMOGMOptions& options) { return MakeCRMOGM(options, m); }
   Made operator()(const GradDropOptions& options) { return MakeGradDrop(options, m); }
   Made operator()(const TrimmedMeanOptions& options) { return MakeTrimmedMean(options, m); }
+  Made operator()(const DBMTLOptions& options) { return MakeDBMTL(options, m); }
 };
 
 constexpr const char* kNames[] = {
@@ -50,6 +51,7 @@ constexpr const char* kNames[] = {
     kCRMOGMName,
     kGradDropName,
     kTrimmedMeanName,
+    kDBMTLName,
 };
 // clang-format on
 

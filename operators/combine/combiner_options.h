@@ -10,6 +10,7 @@
 #include "operators/combine/config.h"
 #include "operators/combine/constant.h"
 #include "operators/combine/cr_mogm.h"
+#include "operators/combine/db_mtl.h"
 #include "operators/combine/dualproj.h"
 #include "operators/combine/fairgrad.h"
 #include "operators/combine/graddrop.h"
@@ -49,6 +50,7 @@ using CombinerOptions = std::variant<
     , CRMOGMOptions
     , GradDropOptions
     , TrimmedMeanOptions
+    , DBMTLOptions
     >;
 // clang-format on
 

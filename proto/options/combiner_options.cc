@@ -292,6 +292,7 @@ struct Filler {
   void operator()(const TrimmedMeanOptions& options) const {
     message->mutable_trimmed_mean()->set_trim_number(options.trim_number);
   }
+  void operator()(const DBMTLOptions&) const { message->mutable_db_mtl(); }
 };
 
 }  // namespace
@@ -339,6 +340,8 @@ absl::StatusOr<CombinerOptions> FromMessage(
                              Numbers(message.graddrop().leak())};
     case Method::kTrimmedMean:
       return TrimmedMeanOptions{Count(message.trimmed_mean().trim_number())};
+    case Method::kDbMtl:
+      return DBMTLOptions{};
     case Method::kConfig:
     case Method::METHOD_NOT_SET:
       break;

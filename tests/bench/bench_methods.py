@@ -52,6 +52,7 @@ METHODS: dict[str, tuple[Make, float]] = {
     "IMTLG": (methods.IMTLGOperator, CLOSED),
     "AlignedMTL": (methods.AlignedMTLOperator, CLOSED),
     "Krum": (methods.KrumOperator, CLOSED),
+    "DBMTL": (methods.DBMTLOperator, CLOSED),
     "MGDA": (methods.MGDAOperator, PROGRAM),
     "UPGrad": (methods.UPGradOperator, PROGRAM),
     "DualProj": (methods.DualProjOperator, PROGRAM),

@@ -38,6 +38,7 @@ STATELESS = {
     "Mean": methods.MeanOperator,
     "Sum": methods.SumOperator,
     "Constant": lambda **kw: methods.ConstantOperator([0.5, 1, 2, 4], **kw),
+    "DBMTL": methods.DBMTLOperator,
     "TrimmedMean": lambda **kw: methods.TrimmedMeanOperator(1, **kw),
     "ConFIG, tracked length": lambda **kw: ConFIGOperator(length_model=TrackSpecific(2), **kw),
 }

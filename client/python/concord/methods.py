@@ -19,6 +19,7 @@ __all__ = [
     "CAGradOperator",
     "CRMOGMOperator",
     "ConstantOperator",
+    "DBMTLOperator",
     "DualProjOperator",
     "FairGradOperator",
     "GradDropOperator",
@@ -386,3 +387,12 @@ class TrimmedMeanOperator(EngineOperator):
 
     def _message(self) -> dict[str, Any]:
         return {"trimmed_mean": {"trim_number": _count("trim_number", self.trim_number)}}
+
+
+@engine_operator
+class DBMTLOperator(EngineOperator):
+    """Every gradient at the length of the longest one, summed (DB-MTL's balance of
+    lengths; its other half is to bring the gradients of the losses' logarithms)."""
+
+    def _message(self) -> dict[str, Any]:
+        return {"db_mtl": {}}

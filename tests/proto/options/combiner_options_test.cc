@@ -53,6 +53,7 @@ std::vector<CombinerOptions> UnusualOptions() {
           smoothed,
           GradDropOptions{3, {0, 0.5}},
           TrimmedMeanOptions{2},
+          DBMTLOptions{},
           With(RandomWeightOptions{~uint64_t{0}}),
           With(DynamicWeightAverageOptions{3}),
           With(TrackMinimumOptions{}),
