@@ -7,6 +7,7 @@ conflictfree are in test_right_where_peer_is_wrong.py.
 import warnings
 
 import conflictfree.grad_operator as conflictfree
+import conflictfree.length_model as conflictfree_length
 import conflictfree.momentum_operator as conflictfree_momentum
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ import torchjd.aggregation as torchjd
 
 import exact
 import matrices
-from concord import methods
+from concord import length_model, methods
 from concord.errors import InvalidArgumentError
 from concord.grad_operator import ConFIGOperator
-from concord.momentum_operator import PseudoMomentumOperator
+from concord.loss_recorder import MomentumLossRecorder
+from concord.momentum_operator import PseudoMomentumOperator, SeparateMomentumOperator
 from oracle import cosines
 
 G = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
@@ -358,3 +360,49 @@ def test_a_nan_does_not_stay_in_the_momentum():
     for _ in range(3):
         assert pair.peer.calculate_gradient([0, 1], list(pair.grads)).isnan().all()
     pair.refused([1], [broken])
+
+
+# --- What never runs there
+
+
+LENGTHS = ["Minimum", "Maximum", "HarmonicAverage", "ArithmeticAverage", "GeometricAverage"]
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_tracked_length_does_not_count_a_zero_row(name):
+    rows = random_rows(6, 3)
+    with_zero = torch.cat([rows, torch.zeros(1, rows.shape[1])]).to(rows.dtype)
+    theirs, ours = (getattr(m, f"Track{name}")() for m in (conflictfree_length, length_model))
+    peer = conflictfree.ConFIGOperator(length_model=theirs)
+    assert peer.calculate_gradient(with_zero).isnan().all()
+    operator = ConFIGOperator(length_model=ours)
+    expected = peer.calculate_gradient(rows)
+    assert close(operator.calculate_gradient(rows), expected, 1e-9)
+    assert close(operator.calculate_gradient(with_zero), expected, 1e-9)
+
+
+def test_tracking_one_loss_is_the_peers_and_zero_where_that_loss_is():
+    rows = random_rows(7, 3)
+    peer = conflictfree.ConFIGOperator(length_model=conflictfree_length.TrackSpecific(1))
+    operator = ConFIGOperator(length_model=length_model.TrackSpecific(1))
+    expected = peer.calculate_gradient(rows)
+    assert close(operator.calculate_gradient(rows), expected, 1e-9)
+    rows[1] = 0
+    assert not operator.calculate_gradient(rows).any()
+    assert last(operator).pareto_stationary
+
+
+def test_separate_momentum_can_be_made_and_stepped():
+    with pytest.raises(TypeError):
+        conflictfree_momentum.SeparateMomentumOperator(2)
+    operator = SeparateMomentumOperator(2)
+    # The first step of rescaled momenta is the gradients' signs.
+    grads = random_rows(8, 2)
+    expected = ConFIGOperator().calculate_gradient(grads.sign())
+    assert close(operator.calculate_gradient(grads), expected, 1e-5)
+
+
+def test_the_momentum_recorder_records():
+    with pytest.raises(TypeError):
+        conflictfree_momentum.MomentumLossRecorder(2).record_all_losses([1.0, 2.0])
+    assert MomentumLossRecorder(2).record_all_losses([1.0, 2.0]) == pytest.approx([1.0, 2.0])

@@ -50,6 +50,13 @@ METHODS = {
     "Mean": methods.MeanOperator,
     "Sum": methods.SumOperator,
     "Random": methods.RandomOperator,
+    "CRMOGM": lambda: methods.CRMOGMOperator(methods.UPGradOperator()),
+    "DBMTL": methods.DBMTLOperator,
+}
+# They give no coefficients.
+ON_COLUMNS = {
+    "GradDrop": methods.GradDropOperator,
+    "TrimmedMean": lambda: methods.TrimmedMeanOperator(1),
 }
 # Others follow an order of the rows, or draw by their indexes.
 OF_THE_SET = [name for name in METHODS if not name.startswith(("PCGrad", "GradVac", "Random"))]
@@ -62,7 +69,7 @@ HOMOGENEOUS = {  # f(s G) = s^power f(G).
     # K c = c^-1/2, so c ~ s^(-4/3).
     "FairGrad, alpha=2": -1 / 3,
 }
-SCALE_INVARIANT = ["ConFIG", "IMTLG", "NashMTL", "FairGrad"]
+SCALE_INVARIANT = ["ConFIG", "IMTLG", "NashMTL", "FairGrad", "DBMTL"]
 NOT_NEGATIVE = ["ConFIG", "MGDA", "UPGrad", "DualProj", "NashMTL", "FairGrad", "FairGrad, alpha=2"]
 
 
@@ -106,7 +113,7 @@ def cosines(rows, direction):
 
 
 def test_every_method_is_under_test():
-    made = {type(make()) for make in METHODS.values()}
+    made = {type(make()) for make in [*METHODS.values(), *ON_COLUMNS.values()]}
     assert made | {methods.ConstantOperator} == EngineOperator.known
 
 
@@ -291,7 +298,7 @@ def test_configs_cosines_are_equal_or_as_weighted(rows):
 
 # --- The edge table.
 
-DROPS_ZERO_ROWS = ["ConFIG", "IMTLG", "NashMTL", "FairGrad", "FairGrad, alpha=2"]
+DROPS_ZERO_ROWS = ["ConFIG", "IMTLG", "NashMTL", "FairGrad", "FairGrad, alpha=2", "DBMTL"]
 IGNORES_ZERO_ROWS = ["PCGrad", "GradVac"]
 DIVIDES_BY_ALL = ["UPGrad", "DualProj", "Mean", "FairGrad, alpha=0"]
 
@@ -329,7 +336,7 @@ def test_all_zero_rows_give_zero(name, m, n):
     assert not direction.any() and found.rank == 0 and not found.conflict_free
 
 
-@pytest.mark.parametrize("name", [*NOT_NEGATIVE, "IMTLG", "PCGrad", "CAGrad, c=2"])
+@pytest.mark.parametrize("name", [*NOT_NEGATIVE, "IMTLG", "PCGrad", "CAGrad, c=2", "DBMTL"])
 @settings(PROFILE)
 @given(rows=independent(largest=1), factor=st.floats(0.01, 100))
 def test_an_exactly_opposing_pair_gives_zero_and_says_so(name, rows, factor):
@@ -389,3 +396,48 @@ def test_numbers_that_are_not_finite_are_refused_and_leave_the_state(name, value
         step(disturbed, broken)
     assert raised.value.reason == "NON_FINITE"
     assert np.array_equal(step(disturbed, second)[0], step(twin, second)[0])
+
+
+# --- Methods on columns
+
+
+@pytest.mark.parametrize("name", ON_COLUMNS)
+@settings(PROFILE, max_examples=40)
+@given(rows=anything())
+def test_a_column_gives_what_its_own_numbers_can_make(name, rows):
+    """Between the sum of its negative and that of its positive numbers; never a NaN."""
+    operator = ON_COLUMNS[name]()
+    if name == "TrimmedMean" and len(rows) < 3:
+        with pytest.raises(InvalidArgumentError):
+            operator.calculate_gradient(torch.from_numpy(rows))
+        return
+    for _ in range(2):
+        direction = operator.calculate_gradient(torch.from_numpy(rows)).numpy()
+        assert np.isfinite(direction).all()
+        slack = 1e-12 * np.abs(rows).sum(axis=0)
+        assert (direction <= rows.clip(min=0).sum(axis=0) + slack).all()
+        assert (direction >= rows.clip(max=0).sum(axis=0) - slack).all()
+
+
+@settings(PROFILE)
+@given(rows=independent(smallest=3), data=st.data())
+def test_the_trimmed_mean_knows_no_order_and_is_the_middle_of_three(rows, data):
+    order = data.draw(st.permutations(range(len(rows))))
+    make = ON_COLUMNS["TrimmedMean"]
+    first, second = (make().calculate_gradient(torch.from_numpy(r)) for r in (rows, rows[order]))
+    np.testing.assert_allclose(first, second, rtol=1e-12, atol=1e-12)
+    three = make().calculate_gradient(torch.from_numpy(rows[:3]))
+    np.testing.assert_array_equal(three, np.median(rows[:3], axis=0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ON_COLUMNS)
+def test_numbers_that_are_not_finite_are_refused_on_columns_too(name, value):
+    rows = np.random.default_rng(1).standard_normal((3, 20))
+    operator, twin = ON_COLUMNS[name](), ON_COLUMNS[name]()
+    broken = rows.copy()
+    broken[1, 7] = value
+    with pytest.raises(InvalidArgumentError):
+        operator.calculate_gradient(torch.from_numpy(broken))
+    found, expected = (o.calculate_gradient(torch.from_numpy(rows)) for o in (operator, twin))
+    assert torch.equal(found, expected)
