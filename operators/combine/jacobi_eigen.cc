@@ -9,8 +9,8 @@ namespace concord {
 namespace {
 
 constexpr int kMostSweeps = 60;
-// Of sqrt(a_pp a_qq): what is smaller changes no digit of either eigenvalue.
-constexpr double kNegligible = 1e-16;
+// Of sqrt(a_pp a_qq): what is smaller moves an eigenvalue by roundings.
+constexpr double kNegligible = 1e-15;
 
 // The rotation of columns p and q that makes a_pq zero.
 struct Rotation {
@@ -29,11 +29,15 @@ Rotation Annihilating(double pp, double qq, double pq) {
   return {cosine, t * cosine};
 }
 
-void Rotate(Eigen::MatrixXd* matrix, Eigen::Index p, Eigen::Index q,
-            Rotation by) {
-  const Eigen::VectorXd column = matrix->col(p);
-  matrix->col(p) = by.cosine * column - by.sine * matrix->col(q);
-  matrix->col(q) = by.sine * column + by.cosine * matrix->col(q);
+// (first, second) times the rotation, element by element.
+void Rotate(double* first, double* second, Eigen::Index step,
+            Eigen::Index count, Rotation by) {
+  for (Eigen::Index k = 0; k < count; ++k, first += step, second += step) {
+    const double x = *first;
+    const double y = *second;
+    *first = by.cosine * x - by.sine * y;
+    *second = by.sine * x + by.cosine * y;
+  }
 }
 
 }  // namespace
@@ -53,12 +57,10 @@ SymmetricEigen DecomposeByRotations(const Eigen::MatrixXd& matrix) {
         if (a(p, q) == 0) continue;
         rotated = true;
         const Rotation by = Annihilating(a(p, p), a(q, q), a(p, q));
-        Rotate(&a, p, q, by);
-        a.transposeInPlace();
-        Rotate(&a, p, q, by);
-        a.transposeInPlace();
+        Rotate(&a(0, p), &a(0, q), 1, m, by);  // Columns,
+        Rotate(&a(p, 0), &a(q, 0), m, m, by);  // rows.
         a(p, q) = a(q, p) = 0;
-        Rotate(&vectors, p, q, by);
+        Rotate(&vectors(0, p), &vectors(0, q), 1, m, by);
       }
     }
   }
