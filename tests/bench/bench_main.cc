@@ -20,6 +20,7 @@
 #include "tests/bench/embedded_step.h"
 #include "tests/bench/measurement.h"
 #include "tests/bench/report.h"
+#include "tests/bench/solve_times.h"
 #include "tests/bench/streamed_step.h"
 
 namespace concord::bench {
@@ -136,11 +137,31 @@ absl::StatusOr<std::vector<Row>> MeasureAll(const Flags& flags,
   return rows;
 }
 
+// The methods' solves at eight losses.
+absl::Status PrintSolves() {
+  constexpr int kLosses = 8, kMatrices = 400;
+  const absl::StatusOr<std::vector<SolveTime>> times =
+      MeasureSolves(kLosses, kMatrices);
+  if (!times.ok()) return times.status();
+  std::printf("solve, m = %d, microseconds: median of %d matrices\n", kLosses,
+              kMatrices);
+  for (const SolveTime& time : *times) {
+    std::printf("%-22s %8.1f  <= %-6g %s\n", time.method.c_str(),
+                time.microseconds, time.limit,
+                time.microseconds <= time.limit ? "kept" : "missed");
+  }
+  return absl::OkStatus();
+}
+
 int Run(const Flags& flags) {
   const auto fail = [](const absl::Status& status) {
     std::fprintf(stderr, "concord-bench: %s\n", status.ToString().c_str());
     return 1;
   };
+  if (flags.only == std::vector<std::string>{"solve"}) {
+    const absl::Status status = PrintSolves();
+    return status.ok() ? 0 : fail(status);
+  }
   TuneProcess();  // As raw_echo.cc does.
   std::unique_ptr<Baselines> baselines;
   if (!flags.baselines.empty()) {
@@ -199,9 +220,10 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--chunk-bytes", flags.chunk_bytes,
                  "Of the client's chunks (0: its default)");
-  app.add_option("--only", flags.only, "embedded, streamed")
+  app.add_option("--only", flags.only,
+                 "embedded, streamed; or solve alone: the methods' algebra")
       ->delimiter(',')
-      ->check(CLI::IsMember({"embedded", "streamed"}));
+      ->check(CLI::IsMember({"embedded", "streamed", "solve"}));
   app.add_flag("--update-cosines", flags.update_cosines,
                "Embedded steps take the update's cosines too");
   CLI11_PARSE(app, argc, argv);

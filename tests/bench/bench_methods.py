@@ -1,13 +1,12 @@
-"""What the methods cost beside each other: solves, streamed steps, torchjd's calls.
+"""What the methods cost beside each other: streamed steps, and torchjd's calls.
 
-    python tests/bench/bench_methods.py [--json=FILE] [--only=solve,streamed,aggregation]
+    python tests/bench/bench_methods.py [--json=FILE] [--only=streamed,aggregation]
 
-solve: the time that a server took for the m x m algebra of a step at m = 8, which
-it tells with each step; gradients of which half conflict. streamed: a step over
-TCP from Python at n = 1e7 under every method with coefficients, in turns with
-ConFIG's. aggregation: concord.aggregation and torchjd on one 3 x 1e7 matrix of
-float32, in turns; torchjd's UPGrad needs its solver (quadprog) installed. One
-thread each; a figure is the median of its turns.
+streamed: a step over TCP from Python at n = 1e7 under every method with
+coefficients, in turns with ConFIG's. aggregation: concord.aggregation and torchjd on
+one 3 x 1e7 matrix of float32, in turns; torchjd's UPGrad needs its solver (quadprog)
+installed. One thread each; a figure is the median of its turns. The solves alone:
+concord-bench --only=solve.
 """
 
 from __future__ import annotations
@@ -31,38 +30,27 @@ torch.set_num_threads(1)
 
 Make = Callable[[], Any]
 
-# Microseconds at m = 8.
-CLOSED, PROGRAM, EQUATIONS = 30.0, 500.0, 3000.0
-METHODS: dict[str, tuple[Make, float]] = {
-    "ConFIG": (concord.ConFIGOperator, CLOSED),
-    "ConFIG, tracked": (
-        lambda: concord.ConFIGOperator(length_model=concord.TrackHarmonicAverage()),
-        CLOSED,
+METHODS: dict[str, Make] = {
+    "ConFIG, tracked": lambda: concord.ConFIGOperator(
+        length_model=concord.TrackHarmonicAverage()
     ),
-    "ConFIG, random weights": (
-        lambda: concord.ConFIGOperator(concord.RandomWeight()),
-        CLOSED,
-    ),
-    "Mean": (methods.MeanOperator, CLOSED),
-    "Sum": (methods.SumOperator, CLOSED),
-    "Constant": (lambda: methods.ConstantOperator([1.0] * 8), CLOSED),
-    "Random": (methods.RandomOperator, CLOSED),
-    "PCGrad": (methods.PCGradOperator, CLOSED),
-    "GradVac": (methods.GradVacOperator, CLOSED),
-    "IMTLG": (methods.IMTLGOperator, CLOSED),
-    "AlignedMTL": (methods.AlignedMTLOperator, CLOSED),
-    "Krum": (methods.KrumOperator, CLOSED),
-    "DBMTL": (methods.DBMTLOperator, CLOSED),
-    "MGDA": (methods.MGDAOperator, PROGRAM),
-    "UPGrad": (methods.UPGradOperator, PROGRAM),
-    "DualProj": (methods.DualProjOperator, PROGRAM),
-    "CAGrad": (methods.CAGradOperator, PROGRAM),
-    "FairGrad": (methods.FairGradOperator, PROGRAM),
-    "NashMTL": (methods.NashMTLOperator, EQUATIONS),
-    "CRMOGM, UPGrad": (
-        lambda: methods.CRMOGMOperator(methods.UPGradOperator()),
-        PROGRAM,
-    ),
+    "ConFIG, random weights": lambda: concord.ConFIGOperator(concord.RandomWeight()),
+    "Mean": methods.MeanOperator,
+    "Sum": methods.SumOperator,
+    "Constant": lambda: methods.ConstantOperator([1.0, 1.0]),
+    "Random": methods.RandomOperator,
+    "PCGrad": methods.PCGradOperator,
+    "GradVac": methods.GradVacOperator,
+    "IMTLG": methods.IMTLGOperator,
+    "AlignedMTL": methods.AlignedMTLOperator,
+    "DBMTL": methods.DBMTLOperator,
+    "MGDA": methods.MGDAOperator,
+    "UPGrad": methods.UPGradOperator,
+    "DualProj": methods.DualProjOperator,
+    "CAGrad": methods.CAGradOperator,
+    "FairGrad": methods.FairGradOperator,
+    "NashMTL": methods.NashMTLOperator,
+    "CRMOGM, UPGrad": lambda: methods.CRMOGMOperator(methods.UPGradOperator()),
 }
 
 
@@ -70,27 +58,6 @@ def gradients(m: int, n: int, step: int) -> torch.Tensor:
     """Seeded; in every other step each gradient leans away from the mean."""
     rows = torch.randn(m, n, generator=torch.Generator().manual_seed(step))
     return rows - 0.9 * rows.mean(dim=0) if step % 2 else rows
-
-
-def solves(server: str, steps: int) -> list[dict[str, Any]]:
-    """The solve's microseconds, by method."""
-    figures = []
-    for name, (make, limit) in METHODS.items():
-        with concord.Session(
-            server, num_vectors=8, momentum="none", gradient_operator=make()
-        ) as session:
-            taken = []
-            for step in range(steps):
-                rows = gradients(8, 100, step)
-                result = session.step((list(range(8)), rows))
-                taken.append(1e6 * result.timings["solve"])
-            session.delete()
-        micros = statistics.median(taken)
-        figures.append(
-            {"method": name, "us": micros, "limit_us": limit, "kept": micros <= limit}
-        )
-        print(f"solve      {name:24} {micros:8.1f} us  (<= {limit:g})", flush=True)
-    return figures
 
 
 def streamed(server: str, n: int, turns: int) -> list[dict[str, Any]]:
@@ -112,18 +79,14 @@ def streamed(server: str, n: int, turns: int) -> list[dict[str, Any]]:
             session.delete()
         return statistics.median(taken)
 
-    makers = {name: make for name, (make, _) in METHODS.items() if name != "ConFIG"}
-    # Krum needs three vectors, constant weights one per loss.
-    makers.pop("Krum")
-    makers["Constant"] = lambda: methods.ConstantOperator([1.0, 1.0])
     for _ in range(turns):
-        for name, make in makers.items():
+        for name, make in METHODS.items():
             first = timed(concord.ConFIGOperator)
             own = timed(make)
             second = timed(concord.ConFIGOperator)
             ratios[name].append(2 * own / (first + second))
     figures = []
-    for name in makers:
+    for name in METHODS:
         ratio = statistics.median(ratios[name])
         figures.append({"method": name, "ratio": ratio, "kept": ratio <= 1.1})
         print(f"streamed   {name:24} {ratio:8.2f} x ConFIG  (<= 1.1)", flush=True)
@@ -173,22 +136,18 @@ def aggregated(n: int, turns: int) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", default="solve,streamed,aggregation")
+    parser.add_argument("--only", default="streamed,aggregation")
     parser.add_argument("--n", type=int, default=10**7)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=400, help="of a solve's figure")
     parser.add_argument(
         "--server-binary", type=Path, default=ROOT / "build" / "bin" / "concord-server"
     )
     flags = parser.parse_args()
     only = flags.only.split(",")
     found: dict[str, Any] = {}
-    if "solve" in only or "streamed" in only:
+    if "streamed" in only:
         with running_server(flags.server_binary) as server:
-            if "solve" in only:
-                found["solve"] = solves(server, flags.steps)
-            if "streamed" in only:
-                found["streamed"] = streamed(server, flags.n, flags.turns)
+            found["streamed"] = streamed(server, flags.n, flags.turns)
     if "aggregation" in only:
         found["aggregation"] = aggregated(flags.n, flags.turns)
     if flags.json:

@@ -23,6 +23,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,13 +68,16 @@ def running_server(program: Path) -> Iterator[str]:
             said.append(line)
             found = re.search(r"127\.0\.0\.1:([1-9]\d*)", line)
             if found:
+                # A full pipe would stop the server in the middle of a line.
+                reader = threading.Thread(target=said.extend, args=(process.stdout,))
+                reader.start()
                 yield found.group(0)
                 break
         else:
             raise RuntimeError(f"{program} ended without an address:\n{''.join(said)}")
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
 
 
 def load_gram_torch(folder: str | None) -> Any:
