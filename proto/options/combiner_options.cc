@@ -172,8 +172,8 @@ absl::StatusOr<CombinerOptions> From(const v1::CRMOGMOptions& message) {
   if (message.has_combiner()) {
     absl::StatusOr<CombinerOptions> wrapped = FromMessage(message.combiner());
     if (!wrapped.ok()) return wrapped.status();
-    options.combiner =
-        std::make_shared<const WrappedCombiner>(*std::move(wrapped));
+    options.combiner = std::make_shared<const WrappedCombiner>(
+        WrappedCombiner{*std::move(wrapped)});
   }
   if (message.has_alpha()) options.alpha = message.alpha();
   options.initial_weights = Numbers(message.initial_weights());
