@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "operators/errors.h"
+#include "operators/momentum/largest_norm.h"
 #include "operators/momentum/momenta_operator.h"
 
 namespace concord {
@@ -160,19 +158,10 @@ class PseudoMomentum : public MomentaOperator {
     return sum;
   }
 
-  // The second momentum is stored in the session's type: refuse a step whose
-  // square might not fit, instead of an infinity for good.
+  // The second momentum is stored in the session's type.
   absl::Status CheckScale(double bound) const {
-    const double largest = options().dtype == Dtype::kFloat32
-                               ? double{std::numeric_limits<float>::max()}
-                               : std::numeric_limits<double>::max();
-    const double accepted = std::sqrt(largest) / 2;
-    // Also false for NaN.
-    if (bound <= accepted) return absl::OkStatus();
-    return InvalidField(
-        "OUT_OF_SCALE", "vectors",
-        absl::StrCat("a pseudo gradient of norm up to ", bound),
-        absl::StrCat("norms up to ", accepted, " in ", Name(options().dtype)));
+    return CheckNorm("vectors", "a pseudo gradient of norm up to ", bound,
+                     options().dtype);
   }
 
   const bool columns_;

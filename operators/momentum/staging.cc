@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "absl/container/fixed_array.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "operators/momentum/largest_norm.h"
 
 namespace concord {
 namespace {
@@ -412,7 +412,11 @@ absl::Status Staging::CheckFinite(const Row& row) const {
       shape_.separate ? row.gradient_ : row.self_;
   double sum = 0;
   for (const double part : squares) sum += part;
-  if (std::isfinite(sum)) return CheckScale(row, sum);
+  if (std::isfinite(sum)) {
+    if (!shape_.separate) return absl::OkStatus();
+    return CheckNorm(absl::StrCat("vector ", row.index_), "norm ",
+                     std::sqrt(sum), shape_.dtype);
+  }
   // Rare: find the element that is to blame.
   std::vector<std::byte> block;
   for (size_t b = 0; b < blocks_; ++b) {
@@ -440,19 +444,6 @@ absl::Status Staging::CheckFinite(const Row& row) const {
   return InvalidField("OUT_OF_SCALE", absl::StrCat("vector ", row.index_),
                       "a sum of squares that is not finite",
                       "numbers whose squares can be summed in float64");
-}
-
-absl::Status Staging::CheckScale(const Row& row, double square) const {
-  if (!shape_.separate) return absl::OkStatus();
-  const double largest = shape_.dtype == Dtype::kFloat32
-                             ? double{std::numeric_limits<float>::max()}
-                             : std::numeric_limits<double>::max();
-  const double accepted = std::sqrt(largest) / 2;
-  if (std::sqrt(square) <= accepted) return absl::OkStatus();
-  return InvalidField(
-      "OUT_OF_SCALE", absl::StrCat("vector ", row.index_),
-      absl::StrCat("norm ", std::sqrt(square)),
-      absl::StrCat("norms up to ", accepted, " in ", Name(shape_.dtype)));
 }
 
 absl::StatusOr<std::vector<Staging::Row*>> Staging::CompleteRows() {

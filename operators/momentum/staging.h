@@ -157,7 +157,6 @@ class Staging {
                             size_t end, CommittedRows committed)
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFinite(const Row& row) const;
-  absl::Status CheckScale(const Row& row, double square) const;
   absl::StatusOr<double> PairDot(const Row& row, const void* other,
                                  const Rescaling& rescaling, size_t block);
 
