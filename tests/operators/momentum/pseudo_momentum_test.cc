@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "operators/errors.h"
 #include "tests/operators/momentum/operator_under_test.h"
+#include "tests/operators/momentum/random_steps.h"
 #include "tests/operators/plain_momentum.h"
 #include "tests/operators/random_vectors.h"
 
@@ -18,35 +19,9 @@ using ::testing::Each;
 using ::testing::HasSubstr;
 
 template <class T>
-class PseudoMomentumTest : public ::testing::Test {
+class PseudoMomentumTest : public RandomStepsTest<T> {
  protected:
   static constexpr double kBound = std::is_same_v<T, float> ? 2e-6 : 1e-10;
-
-  // Random losses of a step and their gradients.
-  void Draw(int m, size_t n) {
-    indexes_.resize(m);
-    std::iota(indexes_.begin(), indexes_.end(), 0);
-    std::shuffle(indexes_.begin(), indexes_.end(), engine_);
-    indexes_.resize(std::uniform_int_distribution<int>(1, m)(engine_));
-    gradients_.clear();
-    for (size_t k = 0; k < indexes_.size(); ++k) {
-      gradients_.push_back(RandomVector<T>(n, &engine_));
-    }
-  }
-
-  Eigen::MatrixXd Gradients() const {
-    Eigen::MatrixXd matrix(gradients_.size(), gradients_[0].size());
-    for (size_t k = 0; k < gradients_.size(); ++k) {
-      for (size_t e = 0; e < gradients_[k].size(); ++e) {
-        matrix(k, e) = gradients_[k][e];
-      }
-    }
-    return matrix;
-  }
-
-  std::mt19937 engine_{20240817};
-  std::vector<int> indexes_;
-  std::vector<std::vector<T>> gradients_;
 };
 using Types = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(PseudoMomentumTest, Types);

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "operators/errors.h"
 #include "tests/operators/momentum/operator_under_test.h"
+#include "tests/operators/momentum/random_steps.h"
 #include "tests/operators/plain_momentum.h"
 #include "tests/operators/plain_separate.h"
 #include "tests/operators/random_vectors.h"
@@ -23,25 +24,9 @@ OperatorOptions SeparateOptions(int m, size_t n, int k = 0) {
 }
 
 template <class T>
-class SeparateMomentumTest : public ::testing::Test {
+class SeparateMomentumTest : public RandomStepsTest<T> {
  protected:
   static constexpr double kBound = std::is_same_v<T, float> ? 4e-6 : 1e-10;
-
-  // Random losses of a step and their gradients.
-  void Draw(int m, size_t n) {
-    indexes_.resize(m);
-    std::iota(indexes_.begin(), indexes_.end(), 0);
-    std::shuffle(indexes_.begin(), indexes_.end(), engine_);
-    indexes_.resize(std::uniform_int_distribution<int>(1, m)(engine_));
-    gradients_.clear();
-    for (size_t k = 0; k < indexes_.size(); ++k) {
-      gradients_.push_back(RandomVector<T>(n, &engine_));
-    }
-  }
-
-  std::mt19937 engine_{20260117};
-  std::vector<int> indexes_;
-  std::vector<std::vector<T>> gradients_;
 };
 using Types = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(SeparateMomentumTest, Types);
@@ -55,10 +40,9 @@ TYPED_TEST(SeparateMomentumTest, AHundredStepsOfRandomSubsetsFollowTheOracle) {
     double worst = 0;
     for (int step = 0; step < 100; ++step) {
       this->Draw(m, n);
+      const Eigen::MatrixXd gradients = this->Gradients();
       for (size_t k = 0; k < this->indexes_.size(); ++k) {
-        Eigen::VectorXd gradient(n);
-        for (size_t e = 0; e < n; ++e) gradient[e] = this->gradients_[k][e];
-        plain.Ingest(this->indexes_[k], gradient);
+        plain.Ingest(this->indexes_[k], gradients.row(k));
       }
       const auto update = Step<T>(op.get(), this->indexes_, this->gradients_);
       const Eigen::VectorXd expected =
