@@ -117,6 +117,10 @@ class EngineMomentumOperator(MomentumOperator):
 
     # The field of a concord.v1.MomentumOptions.
     _method = ""
+    # What the properties of their names show; set by the base class's constructor.
+    _beta_1: float
+    _beta_2: float
+    _gradient_operator: GradientOperator
 
     def __init__(
         self,
