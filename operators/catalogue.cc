@@ -10,7 +10,9 @@
 namespace concord {
 namespace {
 
-constexpr MethodFacts kMethods[] = {
+// Not constexpr: under its sanitizers g++ 12 takes the address of a name for no
+// constant.
+const MethodFacts kMethods[] = {
     {.name = kConFIGName,
      .family = "equal angles",
      .conflict_free = "yes",
@@ -144,7 +146,7 @@ constexpr MethodFacts kMethods[] = {
      .paper = "Lin et al., 2023"},
 };
 
-constexpr PartFacts kMomenta[] = {
+const PartFacts kMomenta[] = {
     {kPseudoMomentumName,
      "a momentum per loss; one second momentum, of the combined direction's "
      "pseudo gradient (M-ConFIG)"},
@@ -153,7 +155,7 @@ constexpr PartFacts kMomenta[] = {
     {kNoMomentumName, "each step combines the gradients that it brings"},
 };
 
-constexpr PartFacts kWeights[] = {
+const PartFacts kWeights[] = {
     {"EqualWeight", "w_i = 1"},
     {"GivenWeight", "w_i given, > 0; only their ratios matter"},
     {"RandomWeight", "w = softmax of normal numbers by seed, step and index"},
@@ -162,7 +164,7 @@ constexpr PartFacts kWeights[] = {
      "recorded losses L"},
 };
 
-constexpr PartFacts kLengths[] = {
+const PartFacts kLengths[] = {
     {"ProjectionLength", "|d| = Σ n_i cos(v_i, d)"},
     {"TrackMinimum", "|d| = Σ t cos(v_i, d), t = min n_i"},
     {"TrackMaximum", "|d| = Σ t cos(v_i, d), t = max n_i"},
@@ -172,7 +174,7 @@ constexpr PartFacts kLengths[] = {
     {"TrackSpecific", "|d| = Σ t cos(v_i, d), t = n_k of a given k"},
 };
 
-constexpr PartFacts kLossRecorders[] = {
+const PartFacts kLossRecorders[] = {
     {kLatestLossRecorderName, "the latest value of every loss, at first 0"},
     {kMomentumLossRecorderName,
      "a moving average of every loss, corrected for its start at 0"},
