@@ -23,6 +23,8 @@ absl::string_view MessageName(const v1::StepRequest& request) {
       return "chunk";
     case v1::StepRequest::kContribution:
       return "contribution";
+    case v1::StepRequest::kLeave:
+      return "leave";
     case v1::StepRequest::MESSAGE_NOT_SET:
       break;
   }

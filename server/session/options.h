@@ -62,7 +62,8 @@ std::optional<Difference> FirstDifference(const v1::Session& left,
 // (`host_accessible`: commits go straight into the update). LIMIT_EXCEEDED
 // where the size is beyond what can be counted.
 absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
-                                       bool host_accessible);
+                                       bool host_accessible,
+                                       bool keeps_committed);
 
 // See concord.v1.Session.layout_hash. 0 without segments.
 uint64_t LayoutHash(const v1::Layout& layout);

@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,10 @@
 #include "server/session/committer.h"
 #include "server/session/limits.h"
 #include "server/session/memory_budget.h"
+#include "server/session/phase.h"
 #include "server/session/rank_stream.h"
 #include "server/session/session.h"
+#include "server/storage/state_directory.h"
 
 namespace concord {
 
@@ -48,17 +51,30 @@ class SessionRegistry {
     Limits limits;
     const Clock* clock = Clock::Real();
     int committer_threads = 2;  // Long commits that run at the same time.
+    // Where durable sessions are kept; null: nowhere. Outlives the registry.
+    const StateDirectory* storage = nullptr;
+    PhaseHook phase;  // For tests.
   };
 
   explicit SessionRegistry(Options options);
   ~SessionRegistry();
+
+  // Takes up the sessions that the state directory has from before; to be
+  // called once, before all else. Those that cannot be used are kept aside:
+  // every call that names one gets the status, but for Delete.
+  struct TakenUp {
+    std::string name;
+    absl::Status status;
+    uint64_t committed_step = 0;
+  };
+  std::vector<TakenUp> TakeUpStored();
 
   // ALREADY_EXISTS, SESSION_EXISTS where the name is taken: metadata "uid",
   // and "field", "value", "existing" when an option differs.
   absl::StatusOr<v1::Session> Create(const v1::CreateSessionRequest& request);
 
   // `name` is "sessions/{id}".
-  absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name) const;
+  absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name);
   absl::StatusOr<v1::ListSessionsResponse> List(
       const v1::ListSessionsRequest& request) const;
 
@@ -78,12 +94,16 @@ class SessionRegistry {
       const v1::CombineHeader& header);
 
   // Deletes sessions that were idle for their idle_ttl and fails rounds that
-  // are past their deadline; returns the names of what it deleted.
+  // are past their deadline; returns the names of what it deleted. A session
+  // whose steps are kept is put away to the disk instead: its memory is free,
+  // and it is back when it is asked for.
   std::vector<std::string> ReapIdle();
 
   // Refuses new sessions, joins, combinations and rounds from now on, cancels
   // streams that have nothing under way, waits until open rounds are answered
-  // or `deadline` (of the clock) has come, then cancels the rest.
+  // or `deadline` (of the clock) has come, then cancels the rest. In the time
+  // that is left sessions whose steps are kept are written out and marked as
+  // clean.
   void Drain(absl::Time deadline);
 
   // Device, methods, limits and use; not `version` and `streams`.
@@ -93,6 +113,20 @@ class SessionRegistry {
 
  private:
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The session of this name, from the disk where it was put away.
+  absl::StatusOr<std::shared_ptr<Session>> Find(absl::string_view name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<Session>> TakeUp(const std::string& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Reserves memory and makes the session of `options`, new or as stored.
+  absl::StatusOr<std::shared_ptr<Session>> Make(
+      v1::Session options, std::shared_ptr<StateFile> state,
+      std::optional<state::Record> stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsTaken(const std::string& name) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Marks a closed session's file as clean, if there is time.
+  absl::Status PutAway(Session* session, absl::Time deadline) const;
 
   const Options options_;
   const std::shared_ptr<MemoryBudget> budget_;
@@ -100,6 +134,9 @@ class SessionRegistry {
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_
+      ABSL_GUARDED_BY(mutex_);
+  // Why sessions that are stored cannot be used, by name.
+  std::map<std::string, absl::Status, std::less<>> unusable_
       ABSL_GUARDED_BY(mutex_);
 
   // Last, so that commits under way end before sessions go.

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "concord/state/state.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/momentum/momentum_operator.h"
 #include "server/session/update.h"
@@ -24,6 +25,9 @@ struct SolvedStep {
   std::shared_ptr<Update> update;
   absl::Time solved_at;
   absl::Duration solve;
+  // Of a durable session, what its record says beside the operator's state and
+  // the answer; null else.
+  std::shared_ptr<const state::Record> record;
 };
 
 // What one rank brings to a round.

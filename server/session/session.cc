@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
 #include "server/session/options.h"
+#include "server/session/stored_session.h"
 
 namespace concord {
 namespace {
@@ -53,12 +54,28 @@ Session::Session(Parts parts)
       ranks_(parts_.options.num_workers()) {}
 
 absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
+  std::optional<state::Record> record = std::move(parts.stored);
+  parts.stored.reset();
   std::shared_ptr<Session> session(new Session(std::move(parts)));
+  OperatorStorage storage;
+  storage.vectors = session->parts_.state;
+  storage.keeps_committed = storage.vectors != nullptr;
+  if (record.has_value()) {
+    absl::StatusOr<StoredState> stored = StoredOf(*record);
+    if (!stored.ok()) return stored.status();
+    storage.stored = *std::move(stored);
+  }
   absl::StatusOr<std::unique_ptr<MomentumOperator>> made =
       MomentumOperator::Create(session->operator_options_,
-                               session->parts_.kernels);
+                               session->parts_.kernels, std::move(storage));
   if (!made.ok()) return made.status();
   session->operator_ = *std::move(made);
+  if (session->parts_.state != nullptr) {
+    absl::MutexLock lock(&session->mutex_);
+    if (record.has_value()) session->TakeUp(*record);
+    const absl::Status kept = session->KeepCommitted();
+    if (!kept.ok()) return kept;
+  }
   if (!session->parts_.kernels->host_accessible()) {
     absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
         session->parts_.kernels->Allocate(session->vector_bytes_);
@@ -76,6 +93,10 @@ absl::Duration Session::send_timeout() const {
 absl::StatusOr<v1::Session> Session::ChangeOptions(
     absl::FunctionRef<absl::StatusOr<v1::Session>(const v1::Session&)> merge) {
   absl::MutexLock lock(&mutex_);
+  // A durable session's record has the options and the committed step, both.
+  while (parts_.state != nullptr && committing_ != nullptr) {
+    Sleep(nullptr, absl::InfiniteDuration());
+  }
   if (!closed_.ok()) return closed_;
   absl::StatusOr<v1::Session> merged = merge(current_);
   if (!merged.ok()) return merged.status();
@@ -93,6 +114,9 @@ absl::StatusOr<v1::Session> Session::ChangeOptions(
   last_used_ = parts_.clock->Now();
   pending_ = options;
   ApplyPending();
+  // What was promised holds after a crash, too, also while a round is open.
+  status = KeepCommitted();
+  if (!status.ok()) return status;
   return DescribeLocked();
 }
 

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "concord/state/state.pb.h"
 #include "concord/v1/session.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/kernels.h"
@@ -39,9 +41,11 @@
 #include "server/session/clock.h"
 #include "server/session/committer.h"
 #include "server/session/memory_budget.h"
+#include "server/session/phase.h"
 #include "server/session/rank_stream.h"
 #include "server/session/round.h"
 #include "server/session/update.h"
+#include "server/storage/state_file.h"
 
 namespace concord {
 
@@ -55,9 +59,15 @@ class Session : public std::enable_shared_from_this<Session> {
     std::unique_ptr<MemoryBudget::Reservation> reservation;
     const Clock* clock = nullptr;
     uint64_t max_chunk_bytes = 0;
+    // Where every committed step is kept; null: nowhere. With `stored`, the
+    // record of a session that was there before and goes on.
+    std::shared_ptr<StateFile> state;
+    std::optional<state::Record> stored;
+    PhaseHook phase;
   };
 
-  // Allocates the session's vectors; RESOURCE_EXHAUSTED from the device.
+  // Allocates the session's vectors; RESOURCE_EXHAUSTED from the device, the
+  // errors of the state file.
   static absl::StatusOr<std::shared_ptr<Session>> Create(Parts parts);
 
   // The message: options, and where the session is now.
@@ -107,6 +117,13 @@ class Session : public std::enable_shared_from_this<Session> {
   // Says that the session is in use.
   void Touch();
 
+  // Of a closed session whose steps are kept: writes everything out and marks
+  // the file as clean. Takes as long as the disk does.
+  // `give_up` is asked in between: DEADLINE_EXCEEDED, the file stays as a crash
+  // would leave it.
+  absl::Status CloseState(absl::FunctionRef<bool()> give_up)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
  private:
   friend class RankStream;
 
@@ -121,6 +138,25 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   explicit Session(Parts parts);
+
+  // ---- What is kept of it (session_state.cc) ----
+  // Goes on from a record, whose state the operator has.
+  void TakeUp(const state::Record& record)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Epoch, options and ranks; null where nothing is kept.
+  std::shared_ptr<const state::Record> BeginRecord() const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The record with the operator's state, and the committed step's answer.
+  state::Record CompleteRecord(const state::Record& begun,
+                               const v1::StepResult* result,
+                               const v1::StepTrailer* trailer) const
+      ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  // Makes what is committed now the valid record, with the options of now.
+  absl::Status KeepCommitted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  void Reached(Phase phase) const {
+    if (parts_.phase != nullptr) parts_.phase(phase);
+  }
 
   // ---- For RankStream (session.cc, session_round.cc) ----
   // The contribution to append to; null when the vectors are to be dropped.

@@ -80,6 +80,8 @@ absl::Status Session::SolveRound() {
       solved->result = MakeResult(*round);
       solved->solved_at = parts_.clock->Now();
       solved->solve = solved->solved_at - begun_at;
+      solved->record = BeginRecord();
+      Reached(Phase::kSolve);
       if (inline_commit) trailer = Commit(*solved);
     }
   }
@@ -129,7 +131,7 @@ absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
   const absl::Time begun_at = parts_.clock->Now();
   const absl::StatusOr<uint64_t> checksum =
       WriteUpdate(operator_.get(), parts_.kernels.get(), device_update_.get(),
-                  solved.update.get());
+                  solved.update.get(), [this] { Reached(Phase::kCommit); });
   if (!checksum.ok()) return checksum.status();
   const StepSolution& committed = *operator_->committed();
   v1::StepTrailer trailer;
@@ -143,6 +145,14 @@ absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
   FillDuration(solved.solve, trailer.mutable_timings()->mutable_solve());
   FillDuration(parts_.clock->Now() - begun_at,
                trailer.mutable_timings()->mutable_commit());
+  if (solved.record != nullptr) {
+    Reached(Phase::kSwitch);
+    const absl::Status kept = parts_.state->Write(
+        CompleteRecord(*solved.record, solved.result.get(), &trailer)
+            .SerializeAsString());
+    if (!kept.ok()) return kept;
+    Reached(Phase::kTrailer);
+  }
   return trailer;
 }
 
@@ -173,7 +183,8 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
   committed_.result = solved->result;
   committed_.trailer = *trailer;
   committed_.update = solved->update;
-  if (std::holds_alternative<NoMomentumOptions>(operator_options_.momentum)) {
+  if (parts_.state == nullptr &&
+      std::holds_alternative<NoMomentumOptions>(operator_options_.momentum)) {
     committed_.kept = solved->update;
   }
   ApplyPending();

@@ -314,6 +314,7 @@ absl::Status Session::JoinRound(Stream* stream, const v1::StepHeader& header) {
   round_ = round;
   stream->round = std::move(round);
   stream->contribution = std::move(contribution);
+  Reached(Phase::kReceive);
   return absl::OkStatus();
 }
 
@@ -344,6 +345,7 @@ absl::Status Session::Append(Contribution* contribution, size_t vector,
     const absl::Status status = operator_->Append(row, bytes);
     if (!status.ok()) return status;
   }
+  Reached(Phase::kIngest);
   return ends_vector ? operator_->Complete(row) : absl::OkStatus();
 }
 

@@ -162,7 +162,19 @@ absl::StatusOr<Answer> Waiting::Get() {
 }
 
 Harness::Harness(Limits limits)
-    : registry({MakeCpuKernels(2), limits, &clock, 2}) {}
+    : registry({.kernels = MakeCpuKernels(2),
+                .limits = limits,
+                .clock = &clock,
+                .storage = nullptr,
+                .phase = nullptr}) {}
+
+Harness::Harness(const StateDirectory* storage, PhaseHook phase)
+    : registry({.kernels = MakeCpuKernels(2),
+                .limits = {.default_durability = v1::DURABILITY_STEP,
+                           .has_state_directory = true},
+                .clock = &clock,
+                .storage = storage,
+                .phase = std::move(phase)}) {}
 
 v1::Session Harness::Options(size_t n, uint32_t workers) {
   v1::Session options;

@@ -103,6 +103,8 @@ class Waiting {
 class Harness {
  public:
   explicit Harness(Limits limits = {});
+  // With a state directory, which outlives it: sessions' steps are kept.
+  explicit Harness(const StateDirectory* storage, PhaseHook phase = nullptr);
 
   // A session of kLosses losses, by default one rank per loss.
   static v1::Session Options(size_t n, uint32_t workers = kLosses);
