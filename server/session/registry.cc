@@ -76,7 +76,8 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
       NormalizeSession(request.session(), options_.limits);
   if (!normalized.ok()) return normalized.status();
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
-      ToOperatorOptions(*normalized), options_.kernels->host_accessible());
+      ToOperatorOptions(*normalized), options_.kernels->host_accessible(),
+      normalized->update_history());
   if (!bytes.ok()) return bytes.status();
 
   absl::MutexLock lock(&mutex_);
