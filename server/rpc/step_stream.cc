@@ -80,8 +80,10 @@ absl::Status StepStream::Run() {
       case v1::StepRequest::kContribution:
         status = OnContribution(request_.contribution());
         break;
+      case v1::StepRequest::kLeave:
+        return rank_->Leave();
       default:
-        status = OutOfOrder(request_, "header, contribution or chunk");
+        status = OutOfOrder(request_, "header, contribution, chunk or leave");
     }
     if (status.ok() && in_step_ && rank_->complete()) {
       in_step_ = false;

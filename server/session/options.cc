@@ -288,10 +288,15 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
                              absl::Milliseconds(1), limits.default_idle_ttl,
                              result.mutable_idle_ttl());
   if (!status.ok()) return status;
-  if (result.min_workers() != 0) {
+  status =
+      NormalizeDuration("session.straggler_timeout",
+                        session.has_straggler_timeout(), absl::ZeroDuration(),
+                        absl::Seconds(10), result.mutable_straggler_timeout());
+  if (!status.ok()) return status;
+  if (result.min_workers() > result.num_workers()) {
     return InvalidOption("session.min_workers",
                          absl::StrCat(result.min_workers()),
-                         "0; this release closes no round with fewer ranks");
+                         absl::StrCat("0 (all) … ", result.num_workers()));
   }
   if (result.max_ranks_per_vector() > 1) {
     return InvalidOption("session.max_ranks_per_vector",
@@ -324,7 +329,8 @@ absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
   using google::protobuf::util::FieldMaskUtil;
   constexpr char kMutable[] =
       "options.combiner, options.momentum, options.loss_recorder, "
-      "round_timeout, send_timeout, idle_ttl, or fields of these";
+      "round_timeout, send_timeout, straggler_timeout, idle_ttl, min_workers, "
+      "or fields of these";
   if (request.update_mask().paths_size() == 0) {
     return InvalidOption("update_mask", "none", kMutable);
   }
@@ -337,7 +343,8 @@ absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
     bool may_change = false;
     for (const absl::string_view root :
          {"options.combiner", "options.momentum", "options.loss_recorder",
-          "round_timeout", "send_timeout", "idle_ttl"}) {
+          "round_timeout", "send_timeout", "straggler_timeout", "idle_ttl",
+          "min_workers"}) {
       may_change |=
           path == root || absl::StartsWith(path, absl::StrCat(root, "."));
     }
@@ -358,7 +365,9 @@ absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
   *result.mutable_options() = normalized->options();
   *result.mutable_round_timeout() = normalized->round_timeout();
   *result.mutable_send_timeout() = normalized->send_timeout();
+  *result.mutable_straggler_timeout() = normalized->straggler_timeout();
   *result.mutable_idle_ttl() = normalized->idle_ttl();
+  result.set_min_workers(normalized->min_workers());
   return result;
 }
 
@@ -429,13 +438,16 @@ std::optional<Difference> FirstDifference(const v1::Session& left,
 
 absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
                                        bool host_accessible,
-                                       bool keeps_committed) {
+                                       bool keeps_committed,
+                                       uint64_t update_history) {
   // One update that is sent; one more where the last one must be kept; one on
-  // the device where the host cannot see it.
+  // the device where the host cannot see it; the history.
   const bool keeps =
-      !keeps_committed &&
-      std::holds_alternative<NoMomentumOptions>(options.momentum);
-  const uint64_t updates = 1 + (keeps ? 1 : 0) + (host_accessible ? 0 : 1);
+      update_history > 0 ||
+      (!keeps_committed &&
+       std::holds_alternative<NoMomentumOptions>(options.momentum));
+  const uint64_t updates =
+      1 + (keeps ? 1 : 0) + (host_accessible ? 0 : 1) + update_history;
   const uint64_t element = SizeOf(options.dtype);
   const uint64_t held = MomentumOperator::MemoryBytes(options, keeps_committed);
   const uint64_t most = std::numeric_limits<uint64_t>::max() - held;

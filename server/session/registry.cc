@@ -135,9 +135,9 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
     v1::Session options, std::shared_ptr<StateFile> state,
     std::optional<state::Record> stored) {
   const bool keeps_steps = KeepsSteps(options);
-  const absl::StatusOr<uint64_t> bytes =
-      ReservedBytes(ToOperatorOptions(options),
-                    options_.kernels->host_accessible(), keeps_steps);
+  const absl::StatusOr<uint64_t> bytes = ReservedBytes(
+      ToOperatorOptions(options), options_.kernels->host_accessible(),
+      keeps_steps, options.update_history());
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
       budget_->Reserve(*bytes);

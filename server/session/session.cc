@@ -48,6 +48,7 @@ Session::Session(Parts parts)
       updates_(UpdatePool::Make(vector_bytes_)),
       current_(parts_.options),
       round_timeout_(ToDuration(current_.round_timeout())),
+      straggler_timeout_(ToDuration(current_.straggler_timeout())),
       send_timeout_(ToDuration(current_.send_timeout())),
       idle_ttl_(ToDuration(current_.idle_ttl())),
       last_used_(parts_.clock->Now()),
@@ -109,6 +110,7 @@ absl::StatusOr<v1::Session> Session::ChangeOptions(
   if (!status.ok()) return InSession(status, *merged);
   current_ = *std::move(merged);
   round_timeout_ = ToDuration(current_.round_timeout());
+  straggler_timeout_ = ToDuration(current_.straggler_timeout());
   send_timeout_ = ToDuration(current_.send_timeout());
   idle_ttl_ = ToDuration(current_.idle_ttl());
   last_used_ = parts_.clock->Now();
@@ -142,6 +144,9 @@ v1::Session Session::DescribeLocked() const {
   message.set_committed_step(committed_step_);
   message.set_joined_ranks(absl::c_count_if(
       ranks_, [](const RankSlot& slot) { return slot.stream != nullptr; }));
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (ranks_[rank].absent) message.add_absent_ranks(rank);
+  }
   return message;
 }
 
@@ -175,16 +180,18 @@ absl::Status Session::CheckJoin(const v1::Join& join) const {
   if (absl::c_linear_search(slot.replaced, join.incarnation())) {
     return Superseded(join.rank(), slot.incarnation);
   }
-  const bool resumes =
-      join.has_resume_step() && (join.resume_step() == committed_step_ ||
-                                 join.resume_step() + 1 == committed_step_);
-  if (committed_step_ > 0 && !resumes) {
+  if (committed_step_ == 0) return absl::OkStatus();
+  const uint64_t oldest = OldestStep() - 1;
+  if (join.has_resume_step() && join.resume_step() < oldest) {
+    return ResyncError("join.resume_step", join.resume_step(), oldest);
+  }
+  if (!join.has_resume_step() || join.resume_step() > committed_step_) {
     return MakeError(
         absl::StatusCode::kFailedPrecondition,
         {"SESSION_IN_PROGRESS",
          "join.resume_step",
          join.has_resume_step() ? absl::StrCat(join.resume_step()) : "not set",
-         absl::StrCat(committed_step_ - 1, " or ", committed_step_),
+         absl::StrCat(oldest, " … ", committed_step_),
          {{"committed_step", absl::StrCat(committed_step_)}}},
         "a new incarnation must say which step it has applied last");
   }
@@ -312,7 +319,7 @@ bool Session::AwaitQuiet(absl::Time deadline) {
   absl::MutexLock lock(&mutex_);
   while (true) {
     const absl::Time now = parts_.clock->Now();
-    CheckDeadline(now);
+    CheckRound(now);
     EndIdleStreams();
     if (busy_ == 0 && round_ == nullptr && committing_ == nullptr) return true;
     if (now >= deadline) return false;
@@ -323,7 +330,7 @@ bool Session::AwaitQuiet(absl::Time deadline) {
 bool Session::Reap() {
   absl::MutexLock lock(&mutex_);
   const absl::Time now = parts_.clock->Now();
-  CheckDeadline(now);
+  CheckRound(now);
   return streams_ == 0 && committing_ == nullptr &&
          now - last_used_ >= idle_ttl_;
 }

@@ -7,8 +7,14 @@
 // (Update). A rank that asks for the committed step again gets the same bytes,
 // from the update where somebody still holds it, else recomputed.
 //
-// A round that is past its deadline is failed by whoever notices first: a
-// waiting rank, the next header, or Reap.
+// With min_workers a round also goes on when every rank that is not absent has
+// brought its contribution, or straggler_timeout after the quorum was complete,
+// or at its deadline (session_quorum.cc). Who comes later is answered with what
+// was committed without it, and is absent until its next contribution.
+//
+// A round whose time has come is solved, or failed past its deadline, by
+// whoever notices first: a waiting rank, the next header, a rank that leaves,
+// or Reap.
 //
 // Locks, in the order in which they are taken:
 //   mutex_          who is joined, the round, what is committed; never held
@@ -21,6 +27,7 @@
 #define CONCORD_SERVER_SESSION_SESSION_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -31,6 +38,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "concord/state/state.pb.h"
@@ -132,7 +140,8 @@ class Session : public std::enable_shared_from_this<Session> {
     uint64_t step = 0;
     std::shared_ptr<const v1::StepResult> result;
     v1::StepTrailer trailer;
-    // Held by its senders, or by `kept` in a session that cannot recompute it.
+    // Held by its senders, or by `kept` in a session that cannot recompute it
+    // or has a history.
     std::weak_ptr<Update> update;
     std::shared_ptr<Update> kept;
   };
@@ -168,7 +177,10 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<StepReply> Finish(Stream* stream,
                                    absl::FunctionRef<bool()> is_cancelled);
   absl::Status EndStep(Stream* stream);
+  // The stream has ended.
   void Leave(Stream* stream);
+  // The worker says that it goes for good (step.proto's Leave).
+  absl::Status Depart(Stream* stream);
   // What ended the stream, if anything did.
   absl::Status StreamStatus(const Stream* stream) const;
 
@@ -194,8 +206,6 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status CheckHeader(const v1::StepHeader& header) const;
   absl::Status CheckStep(uint32_t rank, const v1::StepHeader& header) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status StepError(uint64_t step) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status JoinRound(Stream* stream, const v1::StepHeader& header)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckAgainstRound(uint32_t rank,
@@ -203,6 +213,7 @@ class Session : public std::enable_shared_from_this<Session> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status StageRows(Contribution* contribution)
       ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // OK as reason: it came too late, the rest of it is read and dropped.
   void GiveUp(Contribution* contribution, const absl::Status& reason)
       ABSL_LOCKS_EXCLUDED(staging_mutex_);
   // Takes the stream's contribution out of the open round unless it counts.
@@ -210,14 +221,47 @@ class Session : public std::enable_shared_from_this<Session> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FailRound(const absl::Status& reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Fails the round when its deadline has come.
-  void CheckDeadline(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status AwaitCommit(Stream* stream,
                            absl::FunctionRef<bool()> is_cancelled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // ---- When a round ends (session_quorum.cc) ----
+  std::shared_ptr<Round> NewRound(uint64_t step, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts the stream's contribution, unless it is too late.
+  void Count(Stream* stream, absl::Time now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // When the round ends even if nobody comes any more.
+  absl::Time EndOf(const Round& round) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsDue(const Round& round, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Solves the open round when it is due, fails it when it is past its
+  // deadline; what came of it is in the round.
+  void CheckRound(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // From now on nobody adds to the round: takes out of it what is not complete.
+  void TakeOutLate(Round* round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // Ranks without a part in the round that was solved.
+  void NoteAbsent(const Round& round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- Earlier steps (session_history.cc) ----
+  absl::Status StepError(uint64_t step) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ResyncError(absl::string_view field, uint64_t step,
+                           uint64_t oldest) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The oldest step whose update can be had.
+  uint64_t OldestStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Null unless the step is in the history.
+  const SolvedStep* FindInHistory(uint64_t step) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // To be called before another step is committed.
+  void KeepInHistory() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // ---- Solve, commit, replay (session_commit.cc) ----
-  absl::Status SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Solves the open round, or fails it.
+  void SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const v1::StepResult> MakeResult(const Round& round) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
           ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
@@ -247,6 +291,7 @@ class Session : public std::enable_shared_from_this<Session> {
   v1::Session current_ ABSL_GUARDED_BY(mutex_);
   std::optional<OperatorOptions> pending_ ABSL_GUARDED_BY(mutex_);
   absl::Duration round_timeout_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration straggler_timeout_ ABSL_GUARDED_BY(mutex_);
   absl::Duration send_timeout_ ABSL_GUARDED_BY(mutex_);
   absl::Duration idle_ttl_ ABSL_GUARDED_BY(mutex_);
   absl::CondVar changed_;  // A round ended, a stream ended, a step committed.
@@ -263,6 +308,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // Solved and being written; the operator belongs to its commit.
   std::shared_ptr<const SolvedStep> committing_ ABSL_GUARDED_BY(mutex_);
   Committed committed_ ABSL_GUARDED_BY(mutex_);
+  // The steps before the committed one, oldest first, at most update_history.
+  std::deque<SolvedStep> history_ ABSL_GUARDED_BY(mutex_);
 
   mutable absl::Mutex staging_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
   std::unique_ptr<MomentumOperator> operator_

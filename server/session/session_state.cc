@@ -22,6 +22,7 @@ void Session::TakeUp(const state::Record& record) {
     ranks_[rank].incarnation = stored.incarnation();
     ranks_[rank].replaced.assign(stored.replaced().begin(),
                                  stored.replaced().end());
+    ranks_[rank].absent = stored.absent();
   }
 }
 
@@ -34,6 +35,7 @@ std::shared_ptr<const state::Record> Session::BeginRecord() const {
     state::Rank* rank = record->add_ranks();
     rank->set_incarnation(slot.incarnation);
     rank->mutable_replaced()->Add(slot.replaced.begin(), slot.replaced.end());
+    rank->set_absent(slot.absent);
   }
   return record;
 }

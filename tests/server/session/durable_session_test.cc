@@ -101,8 +101,9 @@ TEST_P(Durable, ADeathAtAnyInstantLeavesTheOldStepOrTheNewOneWhole) {
       // Of the many chunks and blocks of long vectors not every one.
       Harness harness(directory.get(), [&](Phase phase) {
         int& hit = hits[static_cast<int>(phase)];
-        const int every = phase == Phase::kIngest   ? 61
-                          : phase == Phase::kCommit ? 5
+        const bool many = n != kSmall;
+        const int every = phase == Phase::kIngest   ? (many ? 61 : 3)
+                          : phase == Phase::kCommit ? (many ? 5 : 1)
                                                     : 1;
         if (hit++ % every != 0) return;
         Death death = {copies / absl::StrCat(deaths.size()), phase};
