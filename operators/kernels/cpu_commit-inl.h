@@ -26,7 +26,10 @@ class CommitTile {
       : pass_(pass),
         rows_(R == 0 ? pass.rows.size() : R),
         previous_(pass.previous_rows.size()),
-        second_(static_cast<T*>(pass.second)),
+        old_second_(static_cast<const T*>(pass.second)),
+        second_(static_cast<T*>(pass.update_second && pass.new_second != nullptr
+                                    ? pass.new_second
+                                    : pass.second)),
         update_(static_cast<T*>(pass.update)) {
     for (size_t j = 0; j < R; ++j) {
       known_rows_[j] = {static_cast<const T*>(pass.rows[j]), pass.direction[j],
@@ -83,7 +86,7 @@ class CommitTile {
         pseudo += pass_.previous[p] * x;
       }
       second_[e] = NewSecondMomentum<T>(static_cast<T>(1 - pass_.beta_2),
-                                        second_[e], static_cast<T>(pseudo));
+                                        old_second_[e], static_cast<T>(pseudo));
     }
     update_[e] = Rescaled<T>(static_cast<T>(r), second_[e],
                              static_cast<T>(pass_.correction),
@@ -159,17 +162,19 @@ class CommitTile {
   HWY_INLINE void UpdateSecond(size_t e, const WideVec* pseudo) const {
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; u += P::kWide) {
-      T* s = second_ + e + u * kLanes;
-      hn::StoreU(NewSecondMomentum(complement_, hn::LoadU(Tag(), s),
-                                   P::Pack(pseudo + u)),
-                 Tag(), s);
+      const size_t at = e + u * kLanes;
+      hn::StoreU(
+          NewSecondMomentum(complement_, hn::LoadU(Tag(), old_second_ + at),
+                            P::Pack(pseudo + u)),
+          Tag(), second_ + at);
     }
   }
 
   const CommitPass pass_;
   const size_t rows_;
   const size_t previous_;
-  T* const second_;
+  const T* const old_second_;
+  T* const second_;  // Where it is after the pass; perhaps the old one.
   T* const update_;
   KnownRow known_rows_[R == 0 ? 1 : R] = {};
   const PackedVec complement_ = Set(1 - pass_.beta_2);

@@ -106,6 +106,7 @@ class CpuKernels : public Kernels {
       part.rows = rows;
       part.previous_rows = previous;
       part.second = At(pass.second, bytes);
+      part.new_second = At(pass.new_second, bytes);
       part.update = At(pass.update, bytes);
       if (pass.update_dots != nullptr) {
         part.update_dots =

@@ -64,7 +64,10 @@ struct IngestPass {
 // Pass 2 over `count` elements that begin at a block's begin:
 //   r      = sum_j direction[j] * rows[j]
 //   pseudo = sum_j pseudo[j] * rows[j] + sum_p previous[p] * previous_rows[p]
-//   second = second + (1 - beta_2) * (pseudo^2 - second)    (update_second)
+//   second = second + (1 - beta_2) * (pseudo^2 - second)    (update_second;
+//   into
+//                                               new_second where that is not
+//                                               null)
 //   update = r / (sqrt(second * correction) + epsilon)
 // The sums r and pseudo are computed in fp64 and rounded once (in the first
 // live steps the update is their quotient, element by element, however small
@@ -82,6 +85,7 @@ struct CommitPass {
   absl::Span<const void* const> previous_rows;
   absl::Span<const double> previous;
   void* second = nullptr;
+  void* new_second = nullptr;  // Null: in place.
   bool update_second = false;  // False: recompute a committed update.
   double beta_2 = 0;
   double correction = 1;  // 1 / (1 - beta_2^t)

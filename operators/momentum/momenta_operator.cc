@@ -5,8 +5,6 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/str_cat.h"
-#include "operators/errors.h"
 
 namespace concord {
 namespace {
@@ -20,29 +18,16 @@ double BiasCorrection(double beta, int64_t t) {
 }
 
 MomentaOperator::MomentaOperator(const OperatorOptions& options, double beta_1,
-                                 double beta_2,
-                                 std::shared_ptr<Kernels> kernels,
-                                 std::unique_ptr<Combiner> combiner,
-                                 std::unique_ptr<LossRecorder> recorder)
-    : StagedOperator(options, beta_1, beta_2, std::move(kernels),
-                     std::move(combiner), std::move(recorder)),
-      gram_(Eigen::MatrixXd::Zero(options.num_vectors, options.num_vectors)),
-      updates_(options.num_vectors, 0),
-      last_updates_(options.num_vectors, 0),
-      coefficients_(options.num_vectors, 0.0) {}
+                                 double beta_2, OperatorParts parts)
+    : StagedOperator(options, beta_1, beta_2, std::move(parts)),
+      columns_(combiner_->works_on_columns()) {}
 
-absl::StatusOr<std::vector<void*>> MomentaOperator::AllocateVectors(
-    size_t count) {
-  const size_t stride = VectorStride(options());
-  absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
-      kernels_->Allocate(count * stride);
-  if (!memory.ok()) return memory.status();
-  std::vector<void*> vectors;
-  for (size_t i = 0; i < count; ++i) {
-    vectors.push_back(Advance((*memory)->data(), i * stride));
+void MomentaOperator::OnVectors() {
+  rows_.clear();
+  for (int i = 0; i < options().num_vectors; ++i) {
+    rows_.push_back(held()[i]->data());
   }
-  memory_.push_back(*std::move(memory));
-  return vectors;
+  if (columns_) kept_ = {held()[direction_position()]->data()};
 }
 
 absl::Status MomentaOperator::SolveRows(absl::Span<Staging::Row* const> rows,
@@ -108,6 +93,12 @@ absl::Status MomentaOperator::SolveRows(absl::Span<Staging::Row* const> rows,
       solved_.rule_scales.push_back(scale[i]);
     }
   }
+  next_direction_ = nullptr;
+  if (columns_ && MustKeep(direction_position())) {
+    absl::StatusOr<VectorHandle> vector = TakeVector();
+    if (!vector.ok()) return vector.status();
+    next_direction_ = *std::move(vector);
+  }
   return SolveOwn(rows);
 }
 
@@ -120,7 +111,8 @@ UpdatePass MomentaOperator::PassOfSolved() {
     pass.positions = solved_.participants;
     pass.commit.rows = solved_.rule_vectors;
     pass.commit.direction = kWhole;
-    pass.kept_direction = kept_.front();
+    pass.kept_direction =
+        next_direction_ != nullptr ? next_direction_->data() : kept_.front();
   } else {
     pass.commit.rows = solved_.vectors;
     pass.commit.direction = solved_.coefficients;
@@ -131,6 +123,10 @@ UpdatePass MomentaOperator::PassOfSolved() {
 
 void MomentaOperator::Switch(absl::Span<Staging::Row* const> rows) {
   SwitchOwn(rows);
+  if (solved_.live && next_direction_ != nullptr) {
+    Replace(direction_position(), std::move(next_direction_));
+  }
+  OnVectors();
   gram_ = std::move(solved_.gram);
   updates_ = std::move(solved_.updates);
   last_updates_ = std::move(solved_.last_updates);
@@ -160,78 +156,43 @@ absl::Status MomentaOperator::Recompute(void* update) const {
   return passes_.Run(pass, nullptr, [](size_t) {});
 }
 
-absl::StatusOr<OperatorState> MomentaOperator::Export() const {
-  absl::Status status = CheckUsable();
-  if (!status.ok()) return status;
-  OperatorState state;
-  const auto copy = [&](const void* vector) {
-    std::vector<std::byte> bytes(VectorBytes());
-    if (status.ok()) {
-      status = kernels_->CopyToHost(bytes.data(), vector, bytes.size());
-    }
-    return bytes;
-  };
-  for (const void* row : rows_) state.momenta.push_back(copy(row));
-  for (const void* other : OtherVectors()) state.others.push_back(copy(other));
-  if (!status.ok()) return status;
-  state.gram = gram_;
-  state.updates = updates_;
-  state.last_updates = last_updates_;
-  state.live_steps = live_steps_;
-  state.committed_steps = committed_steps_;
-  state.coefficients = coefficients_;
-  state.combiner = combiner_state_;
-  if (recorder_ != nullptr) state.recorder = recorder_->State();
-  ExportOwn(&state);
-  return state;
+OperatorNumbers MomentaOperator::Numbers() const {
+  OperatorNumbers numbers;
+  numbers.gram = gram_;
+  numbers.updates = updates_;
+  numbers.last_updates = last_updates_;
+  numbers.live_steps = live_steps_;
+  numbers.coefficients = coefficients_;
+  NumbersOwn(&numbers);
+  return numbers;
 }
 
-absl::Status MomentaOperator::Import(const OperatorState& state) {
+OperatorNumbers MomentaOperator::InitialNumbers() const {
+  const int m = options().num_vectors;
+  OperatorNumbers numbers;
+  numbers.gram = Eigen::MatrixXd::Zero(m, m);
+  numbers.updates.assign(m, 0);
+  numbers.last_updates.assign(m, 0);
+  numbers.coefficients.assign(m, 0.0);
+  NumbersOwn(&numbers);
+  return numbers;
+}
+
+bool MomentaOperator::Fits(const OperatorNumbers& numbers) const {
   const size_t m = options().num_vectors;
-  const std::vector<void*> others = OtherVectors();
-  const auto is_vector = [&](const std::vector<std::byte>& bytes) {
-    return bytes.size() == VectorBytes();
-  };
-  const bool fits =
-      state.momenta.size() == m && state.others.size() == others.size() &&
-      absl::c_all_of(state.momenta, is_vector) &&
-      absl::c_all_of(state.others, is_vector) &&
-      state.gram.rows() == static_cast<Eigen::Index>(m) &&
-      state.gram.cols() == static_cast<Eigen::Index>(m) &&
-      state.updates.size() == m && state.last_updates.size() == m &&
-      state.coefficients.size() == m && FitsOwn(state);
-  if (!fits) {
-    return InvalidField("INVALID_OPTION", "state",
-                        "sizes of another operator's state",
-                        absl::StrCat(m + others.size(), " vectors of ",
-                                     options().num_parameters, " ",
-                                     Name(options().dtype), " elements"));
-  }
-  absl::StatusOr<std::unique_ptr<LossRecorder>> recorder =
-      RestoredRecorder(state);
-  if (!recorder.ok()) return recorder.status();
-  Reset();
-  absl::Status status;
-  for (size_t i = 0; i < m && status.ok(); ++i) {
-    status = kernels_->CopyFromHost(rows_[i], state.momenta[i].data(),
-                                    VectorBytes());
-  }
-  for (size_t i = 0; i < others.size() && status.ok(); ++i) {
-    status = kernels_->CopyFromHost(others[i], state.others[i].data(),
-                                    VectorBytes());
-  }
-  if (!status.ok()) return status;
-  gram_ = state.gram;
-  updates_ = state.updates;
-  last_updates_ = state.last_updates;
-  live_steps_ = state.live_steps;
-  committed_steps_ = state.committed_steps;
-  coefficients_ = state.coefficients;
-  combiner_state_ = state.combiner;
-  recorder_ = *std::move(recorder);
-  committed_.reset();
-  ImportOwn(state);
-  return absl::OkStatus();
+  return numbers.gram.rows() == static_cast<Eigen::Index>(m) &&
+         numbers.gram.cols() == static_cast<Eigen::Index>(m) &&
+         numbers.updates.size() == m && numbers.last_updates.size() == m &&
+         numbers.coefficients.size() == m && FitsOwn(numbers);
+}
+
+void MomentaOperator::SetNumbers(const OperatorNumbers& numbers) {
+  gram_ = numbers.gram;
+  updates_ = numbers.updates;
+  last_updates_ = numbers.last_updates;
+  live_steps_ = numbers.live_steps;
+  coefficients_ = numbers.coefficients;
+  SetNumbersOwn(numbers);
 }
 
 }  // namespace concord

@@ -17,17 +17,10 @@ double BiasCorrection(double beta, int64_t t);
 class MomentaOperator : public StagedOperator {
  public:
   absl::Status Recompute(void* update) const override;
-  absl::StatusOr<OperatorState> Export() const override;
-  absl::Status Import(const OperatorState& state) override;
 
  protected:
   MomentaOperator(const OperatorOptions& options, double beta_1, double beta_2,
-                  std::shared_ptr<Kernels> kernels,
-                  std::unique_ptr<Combiner> combiner,
-                  std::unique_ptr<LossRecorder> recorder);
-
-  // `count` vectors, one behind the other, owned by this object.
-  absl::StatusOr<std::vector<void*>> AllocateVectors(size_t count);
+                  OperatorParts parts);
 
   // ---- For subclasses
   // --------------------------------------------------------
@@ -40,18 +33,20 @@ class MomentaOperator : public StagedOperator {
   // The commit's pass of a live step. `rows` and `direction` are filled in, or
   // with a rule the rows and scales of those that take part.
   virtual void CompletePass(UpdatePass* pass) = 0;
-  // Makes the solved step the state: exchanges the vectors of `rows`, and what
-  // the subclass keeps itself.
+  // Makes the solved step the state: replaces the vectors of `rows` by their
+  // slots', and what the subclass keeps itself.
   virtual void SwitchOwn(absl::Span<Staging::Row* const> rows) = 0;
   // The committed, live step's update once more. `rows` and `direction` are
   // filled in: the rows and their coefficients, or the direction that was kept.
   virtual void CompleteCommitted(UpdatePass* pass) const = 0;
-  // The vectors beside the momenta, in the order of OperatorState::others.
-  virtual std::vector<void*> OtherVectors() const = 0;
-  virtual void ExportOwn(OperatorState* state) const = 0;
-  // False when the sizes are another operator's.
-  virtual bool FitsOwn(const OperatorState& state) const = 0;
-  virtual void ImportOwn(const OperatorState& state) = 0;
+  virtual void NumbersOwn(OperatorNumbers* numbers) const = 0;
+  virtual bool FitsOwn(const OperatorNumbers& numbers) const = 0;
+  virtual void SetNumbersOwn(const OperatorNumbers& numbers) = 0;
+
+  // The direction's position among the vectors, the last one; where rows are
+  // combined by columns.
+  bool columns() const { return columns_; }
+  size_t direction_position() const { return held().size() - 1; }
 
   // ---- StagedOperator
   // ----------------------------------------------------------
@@ -65,6 +60,11 @@ class MomentaOperator : public StagedOperator {
     return solved_.gram(position, position);
   }
   void Switch(absl::Span<Staging::Row* const> rows) override;
+  void OnVectors() override;
+  OperatorNumbers Numbers() const override;
+  OperatorNumbers InitialNumbers() const override;
+  bool Fits(const OperatorNumbers& numbers) const override;
+  void SetNumbers(const OperatorNumbers& numbers) override;
 
   // A solved step that is not committed yet.
   struct Solved {
@@ -80,11 +80,12 @@ class MomentaOperator : public StagedOperator {
     std::vector<double> rule_scales;        // and scales.
   };
 
-  std::vector<void*> rows_;   // m_i
-  std::vector<void*> slots_;  // Staged ones, by slot.
+  std::vector<void*> rows_;  // m_i
   // Where rows are combined by columns, one vector: the direction of the last
   // live step. Else none.
   std::vector<void*> kept_;
+  // What takes its place at the switch, null where it is written in place.
+  VectorHandle next_direction_;
   Eigen::MatrixXd gram_;  // Of the rows, not yet scaled.
   std::vector<int64_t> updates_;
   std::vector<int64_t> last_updates_;
@@ -93,7 +94,7 @@ class MomentaOperator : public StagedOperator {
   Solved solved_;
 
  private:
-  std::vector<std::unique_ptr<DeviceMemory>> memory_;
+  const bool columns_;
 };
 
 }  // namespace concord

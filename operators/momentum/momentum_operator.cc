@@ -44,14 +44,20 @@ struct Validator {
 };
 
 // Of an operator whose combiner works on columns, or not.
-size_t VectorsHeld(const OperatorOptions& options, bool columns) {
+size_t VectorsHeld(const OperatorOptions& options, bool columns,
+                   bool keeps_committed) {
   const size_t k = MaxVectorsPerStep(options);
   const size_t m = options.num_vectors;
-  if (std::holds_alternative<NoMomentumOptions>(options.momentum)) return k;
-  if (std::holds_alternative<SeparateMomentumOptions>(options.momentum)) {
-    return 2 * (m + k) + (columns ? 1 : 0);
+  // Vectors that a commit writes in place, or beside the committed ones.
+  const size_t copies = keeps_committed ? 2 : 1;
+  const size_t directions = columns ? copies : 0;
+  if (std::holds_alternative<NoMomentumOptions>(options.momentum)) {
+    return k + (keeps_committed ? 2 : 0);
   }
-  return m + 1 + k + (columns ? 1 : 0);
+  if (std::holds_alternative<SeparateMomentumOptions>(options.momentum)) {
+    return 2 * (m + k) + directions;
+  }
+  return m + k + copies + directions;
 }
 
 }  // namespace
@@ -67,10 +73,10 @@ absl::Status MomentumOperator::Validate(const OperatorOptions& options) {
                         absl::StrCat(options.max_vectors_per_step),
                         absl::StrCat("0 (all) … ", options.num_vectors));
   }
-  const size_t most =
-      (std::numeric_limits<size_t>::max() / 2 / VectorsHeld(options, true) -
-       kVectorAlignment) /
-      SizeOf(options.dtype);
+  const size_t most = (std::numeric_limits<size_t>::max() / 2 /
+                           VectorsHeld(options, true, true) -
+                       kVectorAlignment) /
+                      SizeOf(options.dtype);
   if (options.num_parameters < 1 || options.num_parameters > most) {
     return InvalidField("INVALID_OPTION", "num_parameters",
                         absl::StrCat(options.num_parameters),
@@ -92,15 +98,32 @@ absl::Status MomentumOperator::Validate(const OperatorOptions& options) {
   return absl::OkStatus();
 }
 
-size_t MomentumOperator::MemoryBytes(const OperatorOptions& options) {
+size_t MomentumOperator::MemoryBytes(const OperatorOptions& options,
+                                     bool keeps_committed) {
   const absl::StatusOr<std::unique_ptr<Combiner>> combiner =
       MakeCombiner(options.combiner, options.num_vectors);
   const bool columns = combiner.ok() && (*combiner)->works_on_columns();
-  return VectorsHeld(options, columns) * VectorStride(options);
+  return VectorsHeld(options, columns, keeps_committed) * VectorStride(options);
+}
+
+size_t MomentumOperator::SourceVectors(const OperatorOptions& options,
+                                       bool keeps_committed) {
+  // The gradients of an operator without momentum are no part of its state.
+  const bool none = std::holds_alternative<NoMomentumOptions>(options.momentum);
+  return MemoryBytes(options, keeps_committed) / VectorStride(options) -
+         (none ? MaxVectorsPerStep(options) : 0);
+}
+
+absl::Status MomentumOperator::Import(const OperatorState& state) {
+  std::vector<absl::Span<const std::byte>> vectors(state.momenta.begin(),
+                                                   state.momenta.end());
+  vectors.insert(vectors.end(), state.others.begin(), state.others.end());
+  return Import(state, vectors);
 }
 
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MomentumOperator::Create(
-    const OperatorOptions& options, std::shared_ptr<Kernels> kernels) {
+    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
+    OperatorStorage storage) {
   absl::Status status = Validate(options);
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<Combiner>> combiner =
@@ -119,8 +142,8 @@ absl::StatusOr<std::unique_ptr<MomentumOperator>> MomentumOperator::Create(
       : std::holds_alternative<SeparateMomentumOptions>(options.momentum)
           ? MakeSeparateMomentum
           : MakePseudoMomentum;
-  return make(options, std::move(kernels), *std::move(combiner),
-              std::move(recorder));
+  return make(options, {std::move(kernels), *std::move(combiner),
+                        std::move(recorder), std::move(storage)});
 }
 
 std::vector<std::string> MomentumOperatorNames() {

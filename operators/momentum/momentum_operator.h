@@ -35,6 +35,8 @@
 // that the const functions may run at the same time as each other.
 //
 // Memory: reserved at creation, MemoryBytes(options) on the kernels' device.
+// While a snapshot is held, the steps after it may take as much again as the
+// vectors that they replace.
 #ifndef CONCORD_OPERATORS_MOMENTUM_MOMENTUM_OPERATOR_H_
 #define CONCORD_OPERATORS_MOMENTUM_MOMENTUM_OPERATOR_H_
 
@@ -56,6 +58,7 @@
 #include "operators/kernels/kernels.h"
 #include "operators/losses/loss_recorder.h"
 #include "operators/momentum/participation.h"
+#include "operators/momentum/vector_pool.h"
 
 namespace concord {
 
@@ -108,12 +111,8 @@ struct StepSolution {
   std::vector<double> update_cosines;
 };
 
-// Everything that a committed state consists of, in host memory.
-struct OperatorState {
-  std::vector<std::vector<std::byte>> momenta;  // m rows ("none": empty).
-  // Pseudo: s. Separate: v_i of every row. Then, under a combiner that works on
-  // columns, the direction of the last live step.
-  std::vector<std::vector<std::byte>> others;
+// Everything small that a committed state consists of.
+struct OperatorNumbers {
   Eigen::MatrixXd gram;               // Of the stored momenta, or of x.
   std::vector<int64_t> updates;       // t_i.
   std::vector<int64_t> last_updates;  // The step of each loss's last update.
@@ -130,6 +129,46 @@ struct OperatorState {
   std::vector<double> recorder;
 };
 
+// A committed state that a VectorSource has kept.
+struct StoredState {
+  OperatorNumbers numbers;
+  std::vector<uint32_t> places;  // Of the vectors, in a snapshot's order.
+};
+
+// Where an operator's vectors are.
+struct OperatorStorage {
+  std::shared_ptr<VectorSource>
+      vectors;  // Null: memory of the kernels' device.
+  // The committed vectors are never written: a step's are others, until the
+  // first call for the step after it. "none" keeps its last update, so that it
+  // can be recomputed (where the device's memory is the host's). One vector
+  // more (with column methods two; "none" two).
+  bool keeps_committed = false;
+  // Begin with this state, whose vectors are not read.
+  std::optional<StoredState> stored;
+};
+
+// A vector of the state. Names, in this order: "momentum.0" … (not "none");
+// Pseudo: "second_momentum"; Separate: "second_momentum.0" …; then under a
+// combiner that works on columns "direction", that of the last live step;
+// "none": "update" where it is kept.
+struct NamedVector {
+  std::string name;
+  VectorHandle vector;
+};
+
+// A committed state, as long as it is held: its vectors are not written.
+struct OperatorSnapshot {
+  OperatorNumbers numbers;
+  std::vector<NamedVector> vectors;
+};
+
+// A committed state in host memory.
+struct OperatorState : OperatorNumbers {
+  std::vector<std::vector<std::byte>> momenta;  // m rows ("none": empty).
+  std::vector<std::vector<std::byte>> others;   // The other named vectors.
+};
+
 class MomentumOperator {
  public:
   // One loss's new row while it arrives; owned by the operator.
@@ -142,10 +181,12 @@ class MomentumOperator {
 
   virtual ~MomentumOperator() = default;
 
-  // INVALID_ARGUMENT (INVALID_OPTION) names the option that is out of range;
-  // RESOURCE_EXHAUSTED when the device has not the memory.
+  // INVALID_ARGUMENT (INVALID_OPTION) names the option that is out of range, or
+  // `storage.stored`, whose sizes do not fit; RESOURCE_EXHAUSTED when the
+  // device has not the memory.
   static absl::StatusOr<std::unique_ptr<MomentumOperator>> Create(
-      const OperatorOptions& options, std::shared_ptr<Kernels> kernels);
+      const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
+      OperatorStorage storage = {});
 
   // The checks of Create alone: options.momentum, combiner, sizes.
   static absl::Status Validate(const OperatorOptions& options);
@@ -155,7 +196,15 @@ class MomentumOperator {
   // under a combiner that works on columns, k (none); the update's own buffer
   // is the caller's. Some blocks of scratch memory come on top where rows are
   // made on the way (row_passes.h).
-  static size_t MemoryBytes(const OperatorOptions& options);
+  static size_t MemoryBytes(const OperatorOptions& options) {
+    return MemoryBytes(options, /*keeps_committed=*/false);
+  }
+  static size_t MemoryBytes(const OperatorOptions& options,
+                            bool keeps_committed);
+
+  // Vectors that an operator reserves of its source.
+  static size_t SourceVectors(const OperatorOptions& options,
+                              bool keeps_committed);
 
   virtual const OperatorOptions& options() const = 0;
 
@@ -241,13 +290,27 @@ class MomentumOperator {
   // Recorded losses and which were seen; null without a recorder.
   virtual const LossRecorder* recorder() const = 0;
 
-  // Writes the committed update once more, the same bits. Not for "none" (its
-  // owner keeps the update): UNIMPLEMENTED.
+  // Writes the committed update once more, the same bits. "none" can only where
+  // it keeps its update, else UNIMPLEMENTED.
   virtual absl::Status Recompute(void* update) const = 0;
 
+  // The committed state, held as it is while steps go on. Cheap: no copy. It
+  // may outlive the operator.
+  virtual absl::StatusOr<OperatorSnapshot> Snapshot() = 0;
+
+  // Its numbers, and the places of its vectors.
+  virtual StoredState Stored() const = 0;
+
+  // Makes a state the committed one: its numbers and, in a snapshot's order,
+  // its vectors in host memory. INVALID_ARGUMENT when sizes do not fit the
+  // options; then, and after an error of the device, nothing changed.
+  virtual absl::Status Import(
+      const OperatorNumbers& numbers,
+      absl::Span<const absl::Span<const std::byte>> vectors) = 0;
+
+  // The same as copies.
   virtual absl::StatusOr<OperatorState> Export() const = 0;
-  // INVALID_ARGUMENT when sizes do not fit the options; then nothing changed.
-  virtual absl::Status Import(const OperatorState& state) = 0;
+  absl::Status Import(const OperatorState& state);
 };
 
 std::vector<std::string> MomentumOperatorNames();

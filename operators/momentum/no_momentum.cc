@@ -1,5 +1,6 @@
 #include "operators/momentum/no_momentum.h"
 
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,15 +12,14 @@ namespace {
 
 class NoMomentum : public StagedOperator {
  public:
-  NoMomentum(const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
-             std::unique_ptr<Combiner> combiner,
-             std::unique_ptr<LossRecorder> recorder)
-      : StagedOperator(options, 0, 0, std::move(kernels), std::move(combiner),
-                       std::move(recorder)) {}
+  NoMomentum(const OperatorOptions& options, OperatorParts parts)
+      : StagedOperator(options, 0, 0, std::move(parts)) {}
 
-  absl::Status Allocate() {
-    return combiner_->works_on_columns() ? passes_.AllocateScratch()
-                                         : absl::OkStatus();
+  absl::Status Open(OperatorStorage storage) override {
+    const absl::Status status = StagedOperator::Open(std::move(storage));
+    return status.ok() && combiner_->works_on_columns()
+               ? passes_.AllocateScratch()
+               : status;
   }
 
   // Memory for vectors that arrive in pieces. Ingest uses the caller's own.
@@ -37,37 +37,49 @@ class NoMomentum : public StagedOperator {
     return StagedOperator::Stage(index);
   }
 
-  absl::Status Recompute(void* /*update*/) const override {
-    return absl::UnimplementedError(
-        "an operator without momentum does not keep its gradients");
-  }
-
-  absl::StatusOr<OperatorState> Export() const override {
-    OperatorState state;
-    state.committed_steps = committed_steps_;
-    state.combiner = combiner_state_;
-    if (recorder_ != nullptr) state.recorder = recorder_->State();
-    return state;
-  }
-
-  absl::Status Import(const OperatorState& state) override {
-    if (!state.momenta.empty() || !state.others.empty()) {
-      return InvalidField("INVALID_OPTION", "state", "momenta",
-                          "the state of an operator without momentum");
+  // The update is kept as it becomes final.
+  absl::Status Commit(void* update, bool with_update_cosines,
+                      absl::FunctionRef<void(size_t)> progress) override {
+    if (next_update_ == nullptr) {
+      return StagedOperator::Commit(update, with_update_cosines, progress);
     }
-    absl::StatusOr<std::unique_ptr<LossRecorder>> recorder =
-        RestoredRecorder(state);
-    if (!recorder.ok()) return recorder.status();
-    Reset();
-    committed_steps_ = state.committed_steps;
-    combiner_state_ = state.combiner;
-    recorder_ = *std::move(recorder);
-    committed_.reset();
-    return absl::OkStatus();
+    size_t kept = 0;
+    return StagedOperator::Commit(
+        update, with_update_cosines, [&](size_t elements) {
+          const size_t end = elements * SizeOf(options().dtype);
+          std::memcpy(Advance(next_update_->data(), kept),
+                      Advance(update, kept), end - kept);
+          kept = end;
+          progress(elements);
+        });
+  }
+
+  absl::Status Recompute(void* update) const override {
+    if (held().empty()) {
+      return absl::UnimplementedError(
+          "an operator without momentum does not keep its gradients");
+    }
+    if (committed_steps_ == 0) {
+      return absl::FailedPreconditionError("no step has been committed");
+    }
+    return kernels_->CopyToHost(update, held().front()->data(), VectorBytes());
   }
 
  protected:
   StoredRows committed_rows() const override { return {}; }
+
+  std::vector<std::string> VectorNames() const override {
+    if (!keeps_committed()) return {};
+    return {"update"};
+  }
+  void OnVectors() override {}
+  OperatorNumbers Numbers() const override { return {}; }
+  OperatorNumbers InitialNumbers() const override { return {}; }
+  bool Fits(const OperatorNumbers& numbers) const override {
+    return numbers.updates.empty() && numbers.gram.size() == 0;
+  }
+  void SetNumbers(const OperatorNumbers& /*numbers*/) override {}
+  absl::Status FillSlots() override { return absl::OkStatus(); }
 
   absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
                          absl::Span<const double> losses,
@@ -118,6 +130,12 @@ class NoMomentum : public StagedOperator {
       coefficients_ = {1};
     }
     squares_ = solution->gram.diagonal();
+    next_update_ = nullptr;
+    if (keeps_committed()) {
+      absl::StatusOr<VectorHandle> vector = TakeVector();
+      if (!vector.ok()) return vector.status();
+      next_update_ = *std::move(vector);
+    }
     return absl::OkStatus();
   }
 
@@ -139,11 +157,13 @@ class NoMomentum : public StagedOperator {
 
   void Switch(absl::Span<Staging::Row* const> /*rows*/) override {
     vectors_.clear();
+    if (next_update_ != nullptr) Replace(0, std::move(next_update_));
   }
 
  private:
   std::unique_ptr<DeviceMemory> memory_;
   // Of the solved step.
+  VectorHandle next_update_;  // Null: it is not kept.
   std::vector<const void*> vectors_;
   std::vector<double> coefficients_;
   std::vector<int> participants_;
@@ -155,12 +175,10 @@ class NoMomentum : public StagedOperator {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MakeNoMomentum(
-    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
-    std::unique_ptr<Combiner> combiner,
-    std::unique_ptr<LossRecorder> recorder) {
-  auto result = std::make_unique<NoMomentum>(
-      options, std::move(kernels), std::move(combiner), std::move(recorder));
-  absl::Status status = result->Allocate();
+    const OperatorOptions& options, OperatorParts parts) {
+  OperatorStorage storage = std::move(parts.storage);
+  auto result = std::make_unique<NoMomentum>(options, std::move(parts));
+  absl::Status status = result->Open(std::move(storage));
   if (!status.ok()) return status;
   return result;
 }

@@ -5,15 +5,14 @@
 
 #include <memory>
 
-#include "operators/momentum/momentum_operator.h"
+#include "operators/momentum/operator_parts.h"
 
 namespace concord {
 
 inline constexpr char kNoMomentumName[] = "none";
 
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MakeNoMomentum(
-    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
-    std::unique_ptr<Combiner> combiner, std::unique_ptr<LossRecorder> recorder);
+    const OperatorOptions& options, OperatorParts parts);
 
 }  // namespace concord
 

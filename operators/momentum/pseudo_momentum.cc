@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "operators/momentum/largest_norm.h"
 #include "operators/momentum/momenta_operator.h"
 
@@ -16,33 +17,15 @@ const PseudoMomentumOptions& PseudoOf(const OperatorOptions& options) {
 
 class PseudoMomentum : public MomentaOperator {
  public:
-  PseudoMomentum(const OperatorOptions& options,
-                 std::shared_ptr<Kernels> kernels,
-                 std::unique_ptr<Combiner> combiner,
-                 std::unique_ptr<LossRecorder> recorder)
+  PseudoMomentum(const OperatorOptions& options, OperatorParts parts)
       : MomentaOperator(options, PseudoOf(options).beta_1,
-                        PseudoOf(options).beta_2, std::move(kernels),
-                        std::move(combiner), std::move(recorder)),
-        columns_(combiner_->works_on_columns()),
-        previous_(columns_ ? 1 : options.num_vectors, 0.0) {}
+                        PseudoOf(options).beta_2, std::move(parts)),
+        slots_(MaxVectorsPerStep(options)),
+        previous_(columns() ? 1 : options.num_vectors, 0.0) {}
 
-  // Momenta, second momentum, staged vectors and, where rows are combined by
-  // columns, the last direction.
-  absl::Status Allocate() {
-    const size_t m = options().num_vectors;
-    const size_t k = MaxVectorsPerStep(options());
-    absl::StatusOr<std::vector<void*>> vectors =
-        AllocateVectors(m + 1 + k + (columns_ ? 1 : 0));
-    if (!vectors.ok()) return vectors.status();
-    rows_.assign(vectors->begin(), vectors->begin() + m);
-    second_ = (*vectors)[m];
-    slots_.assign(vectors->begin() + m + 1, vectors->begin() + m + 1 + k);
-    for (size_t slot = 0; slot < k; ++slot) {
-      staging_.SetMemory(static_cast<int>(slot), slots_[slot]);
-    }
-    if (!columns_) return absl::OkStatus();
-    kept_ = {vectors->back()};
-    return passes_.AllocateScratch();
+  absl::Status Open(OperatorStorage storage) override {
+    const absl::Status status = MomentaOperator::Open(std::move(storage));
+    return status.ok() && columns() ? passes_.AllocateScratch() : status;
   }
 
  protected:
@@ -65,7 +48,12 @@ class PseudoMomentum : public MomentaOperator {
     const double before = -beta_1 / (1 - beta_1);
     own_.correction =
         1 / BiasCorrection(PseudoOf(options()).beta_2, live_steps_ + 1);
-    if (columns_) {
+    if (MustKeep(SecondPosition())) {
+      absl::StatusOr<VectorHandle> vector = TakeVector();
+      if (!vector.ok()) return vector.status();
+      own_.next_second = *std::move(vector);
+    }
+    if (columns()) {
       own_.next_previous = {now};
       own_.pseudo = {now / (1 - beta_1)};
       own_.replaced = {kept_.front()};
@@ -99,6 +87,9 @@ class PseudoMomentum : public MomentaOperator {
     pass->commit.previous_rows = own_.replaced;
     pass->commit.previous = own_.previous;
     pass->commit.second = second_;
+    if (own_.next_second != nullptr) {
+      pass->commit.new_second = own_.next_second->data();
+    }
     pass->commit.update_second = true;
     pass->commit.beta_2 = PseudoOf(options()).beta_2;
     pass->commit.correction = own_.correction;
@@ -107,12 +98,14 @@ class PseudoMomentum : public MomentaOperator {
 
   void SwitchOwn(absl::Span<Staging::Row* const> rows) override {
     for (Staging::Row* row : rows) {
-      std::swap(rows_[row->index()], slots_[row->slot()]);
-      staging_.SetMemory(row->slot(), slots_[row->slot()]);
+      Replace(row->index(), std::move(slots_[row->slot()]));
     }
     if (!solved_.live) return;
     previous_ = std::move(own_.next_previous);
     correction_ = own_.correction;
+    if (own_.next_second != nullptr) {
+      Replace(SecondPosition(), std::move(own_.next_second));
+    }
   }
 
   void CompleteCommitted(UpdatePass* pass) const override {
@@ -121,27 +114,46 @@ class PseudoMomentum : public MomentaOperator {
     pass->commit.epsilon = kEpsilon;
   }
 
-  std::vector<void*> OtherVectors() const override {
-    std::vector<void*> vectors = {second_};
-    vectors.insert(vectors.end(), kept_.begin(), kept_.end());
-    return vectors;
+  std::vector<std::string> VectorNames() const override {
+    std::vector<std::string> names;
+    for (int i = 0; i < options().num_vectors; ++i) {
+      names.push_back(absl::StrCat("momentum.", i));
+    }
+    names.push_back("second_momentum");
+    if (columns()) names.push_back("direction");
+    return names;
   }
-  void ExportOwn(OperatorState* state) const override {
-    state->previous = previous_;
-    state->correction = correction_;
+  void OnVectors() override {
+    MomentaOperator::OnVectors();
+    second_ = held()[SecondPosition()]->data();
   }
-  bool FitsOwn(const OperatorState& state) const override {
-    return state.previous.size() == previous_.size();
+  absl::Status FillSlots() override {
+    for (size_t slot = 0; slot < slots_.size(); ++slot) {
+      if (slots_[slot] != nullptr) continue;
+      absl::StatusOr<VectorHandle> vector = TakeVector();
+      if (!vector.ok()) return vector.status();
+      slots_[slot] = *std::move(vector);
+      staging_.SetMemory(static_cast<int>(slot), slots_[slot]->data());
+    }
+    return absl::OkStatus();
   }
-  void ImportOwn(const OperatorState& state) override {
-    previous_ = state.previous;
-    correction_ = state.correction;
+  void NumbersOwn(OperatorNumbers* numbers) const override {
+    numbers->previous = previous_;
+    numbers->correction = correction_;
+  }
+  bool FitsOwn(const OperatorNumbers& numbers) const override {
+    return numbers.previous.size() == previous_.size();
+  }
+  void SetNumbersOwn(const OperatorNumbers& numbers) override {
+    previous_ = numbers.previous;
+    correction_ = numbers.correction;
   }
 
  private:
   // Of the solved step.
   struct Own {
     double correction = 1;
+    VectorHandle next_second;  // Null: the pass writes it in place.
     std::vector<double> pseudo;
     std::vector<const void*> replaced;  // The updated rows before it.
     std::vector<double> previous;
@@ -164,8 +176,10 @@ class PseudoMomentum : public MomentaOperator {
                      options().dtype);
   }
 
-  const bool columns_;
-  void* second_ = nullptr;  // s
+  size_t SecondPosition() const { return options().num_vectors; }
+
+  std::vector<VectorHandle> slots_;  // Staged ones; null: to be taken.
+  void* second_ = nullptr;           // s
   // Coefficients of f of the last live step: of the rows, or of r.
   std::vector<double> previous_;
   double correction_ = 1;  // Of the last live step: 1 / (1 - beta_2^t).
@@ -175,12 +189,10 @@ class PseudoMomentum : public MomentaOperator {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MakePseudoMomentum(
-    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
-    std::unique_ptr<Combiner> combiner,
-    std::unique_ptr<LossRecorder> recorder) {
-  auto result = std::make_unique<PseudoMomentum>(
-      options, std::move(kernels), std::move(combiner), std::move(recorder));
-  absl::Status status = result->Allocate();
+    const OperatorOptions& options, OperatorParts parts) {
+  OperatorStorage storage = std::move(parts.storage);
+  auto result = std::make_unique<PseudoMomentum>(options, std::move(parts));
+  absl::Status status = result->Open(std::move(storage));
   if (!status.ok()) return status;
   return result;
 }

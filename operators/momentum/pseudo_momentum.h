@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "operators/momentum/momentum_operator.h"
+#include "operators/momentum/operator_parts.h"
 
 namespace concord {
 
@@ -12,8 +12,7 @@ inline constexpr char kPseudoMomentumName[] = "PseudoMomentumOperator";
 
 // The momentum options of `options`, which are valid, are of this kind.
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MakePseudoMomentum(
-    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
-    std::unique_ptr<Combiner> combiner, std::unique_ptr<LossRecorder> recorder);
+    const OperatorOptions& options, OperatorParts parts);
 
 }  // namespace concord
 

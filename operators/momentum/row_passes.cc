@@ -104,6 +104,7 @@ absl::Status RowPasses::RunPlain(const UpdatePass& pass, Range range,
     part.rows = rows;
     part.previous_rows = previous;
     part.second = Advance(part.second, bytes);
+    part.new_second = Advance(part.new_second, bytes);
     part.update = Advance(part.update, bytes);
   }
   const absl::Status status = kernels_->Commit(part);
@@ -138,6 +139,7 @@ absl::Status RowPasses::RunMade(const UpdatePass& pass, Range range,
   part.count = range.count;
   part.previous_rows = previous;
   part.second = Advance(part.second, bytes);
+  part.new_second = Advance(part.new_second, bytes);
   part.update = Advance(part.update, bytes);
   if (pass.rule == nullptr) {
     part.rows = rows;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "operators/momentum/momenta_operator.h"
 
 namespace concord {
@@ -13,37 +14,16 @@ const SeparateMomentumOptions& SeparateOf(const OperatorOptions& options) {
 
 class SeparateMomentum : public MomentaOperator {
  public:
-  SeparateMomentum(const OperatorOptions& options,
-                   std::shared_ptr<Kernels> kernels,
-                   std::unique_ptr<Combiner> combiner,
-                   std::unique_ptr<LossRecorder> recorder)
+  SeparateMomentum(const OperatorOptions& options, OperatorParts parts)
       : MomentaOperator(options, SeparateOf(options).beta_1,
-                        SeparateOf(options).beta_2, std::move(kernels),
-                        std::move(combiner), std::move(recorder)),
+                        SeparateOf(options).beta_2, std::move(parts)),
+        slots_(MaxVectorsPerStep(options)),
+        second_slots_(MaxVectorsPerStep(options)),
         rescalings_(options.num_vectors) {}
 
-  // m and v of every loss, and of every staged row.
-  absl::Status Allocate() {
-    const size_t m = options().num_vectors;
-    const size_t k = MaxVectorsPerStep(options());
-    const bool columns = combiner_->works_on_columns();
-    absl::StatusOr<std::vector<void*>> vectors =
-        AllocateVectors(2 * (m + k) + (columns ? 1 : 0));
-    if (!vectors.ok()) return vectors.status();
-    if (columns) kept_ = {vectors->back()};
-    auto next = vectors->begin();
-    for (size_t i = 0; i < m; ++i) {
-      rows_.push_back(*next++);
-      seconds_.push_back(*next++);
-      rescalings_[i].second = seconds_[i];
-    }
-    for (size_t slot = 0; slot < k; ++slot) {
-      slots_.push_back(*next++);
-      second_slots_.push_back(*next++);
-      SetSlot(slot);
-    }
-    SetNextScales();
-    absl::Status status = staging_.AllocateScratch();
+  absl::Status Open(OperatorStorage storage) override {
+    absl::Status status = MomentaOperator::Open(std::move(storage));
+    if (status.ok()) status = staging_.AllocateScratch();
     if (status.ok()) status = passes_.AllocateScratch();
     return status;
   }
@@ -87,10 +67,9 @@ class SeparateMomentum : public MomentaOperator {
     for (Staging::Row* row : rows) {
       const int i = row->index();
       const int slot = row->slot();
+      Replace(i, std::move(slots_[slot]));
+      Replace(SecondPosition(i), std::move(second_slots_[slot]));
       rescalings_[i] = row->rescaling();
-      std::swap(rows_[i], slots_[slot]);
-      std::swap(seconds_[i], second_slots_[slot]);
-      SetSlot(slot);
       SetNextScale(i, solved_.updates[i] + 1);
     }
   }
@@ -99,34 +78,55 @@ class SeparateMomentum : public MomentaOperator {
     if (kept_.empty()) pass->rescalings = rescalings_;
   }
 
-  std::vector<void*> OtherVectors() const override {
-    std::vector<void*> vectors = seconds_;
-    vectors.insert(vectors.end(), kept_.begin(), kept_.end());
-    return vectors;
+  std::vector<std::string> VectorNames() const override {
+    std::vector<std::string> names;
+    for (const char* kind : {"momentum.", "second_momentum."}) {
+      for (int i = 0; i < options().num_vectors; ++i) {
+        names.push_back(absl::StrCat(kind, i));
+      }
+    }
+    if (columns()) names.push_back("direction");
+    return names;
   }
-
-  void ExportOwn(OperatorState* state) const override {
-    for (const Rescaling& rescaling : rescalings_) {
-      state->scales.push_back(rescaling.scale);
-      state->scales.push_back(rescaling.second_scale);
+  void OnVectors() override {
+    MomentaOperator::OnVectors();
+    for (int i = 0; i < options().num_vectors; ++i) {
+      rescalings_[i].second = held()[SecondPosition(i)]->data();
     }
   }
-  bool FitsOwn(const OperatorState& state) const override {
-    return state.scales.size() == 2 * rescalings_.size();
+  absl::Status FillSlots() override {
+    for (size_t slot = 0; slot < slots_.size(); ++slot) {
+      for (VectorHandle* memory : {&slots_[slot], &second_slots_[slot]}) {
+        if (*memory != nullptr) continue;
+        absl::StatusOr<VectorHandle> vector = TakeVector();
+        if (!vector.ok()) return vector.status();
+        *memory = *std::move(vector);
+      }
+      staging_.SetMemory(static_cast<int>(slot), slots_[slot]->data(),
+                         second_slots_[slot]->data());
+    }
+    return absl::OkStatus();
   }
-  void ImportOwn(const OperatorState& state) override {
+
+  void NumbersOwn(OperatorNumbers* numbers) const override {
+    for (const Rescaling& rescaling : rescalings_) {
+      numbers->scales.push_back(rescaling.scale);
+      numbers->scales.push_back(rescaling.second_scale);
+    }
+  }
+  bool FitsOwn(const OperatorNumbers& numbers) const override {
+    return numbers.scales.size() == 2 * rescalings_.size();
+  }
+  void SetNumbersOwn(const OperatorNumbers& numbers) override {
     for (size_t i = 0; i < rescalings_.size(); ++i) {
-      rescalings_[i] = {seconds_[i], state.scales[2 * i],
-                        state.scales[2 * i + 1]};
+      rescalings_[i].scale = numbers.scales[2 * i];
+      rescalings_[i].second_scale = numbers.scales[2 * i + 1];
     }
     SetNextScales();
   }
 
  private:
-  void SetSlot(size_t slot) {
-    staging_.SetMemory(static_cast<int>(slot), slots_[slot],
-                       second_slots_[slot]);
-  }
+  size_t SecondPosition(int i) const { return options().num_vectors + i; }
 
   // The factors that loss i's next update, its t-th, is rescaled with.
   void SetNextScale(int i, int64_t t) {
@@ -140,8 +140,9 @@ class SeparateMomentum : public MomentaOperator {
     }
   }
 
-  std::vector<void*> seconds_;       // v_i
-  std::vector<void*> second_slots_;  // Staged ones.
+  // Staged ones; null: to be taken.
+  std::vector<VectorHandle> slots_;
+  std::vector<VectorHandle> second_slots_;
   std::vector<Rescaling> rescalings_;
   // Of the solved step: all rows', and those of the pass.
   std::vector<Rescaling> solved_rescalings_;
@@ -151,12 +152,10 @@ class SeparateMomentum : public MomentaOperator {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MakeSeparateMomentum(
-    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
-    std::unique_ptr<Combiner> combiner,
-    std::unique_ptr<LossRecorder> recorder) {
-  auto result = std::make_unique<SeparateMomentum>(
-      options, std::move(kernels), std::move(combiner), std::move(recorder));
-  absl::Status status = result->Allocate();
+    const OperatorOptions& options, OperatorParts parts) {
+  OperatorStorage storage = std::move(parts.storage);
+  auto result = std::make_unique<SeparateMomentum>(options, std::move(parts));
+  absl::Status status = result->Open(std::move(storage));
   if (!status.ok()) return status;
   return result;
 }

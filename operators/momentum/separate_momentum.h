@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "operators/momentum/momentum_operator.h"
+#include "operators/momentum/operator_parts.h"
 
 namespace concord {
 
@@ -14,8 +14,7 @@ inline constexpr char kSeparateMomentumName[] = "SeparateMomentumOperator";
 
 // The momentum options of `options`, which are valid, are of this kind.
 absl::StatusOr<std::unique_ptr<MomentumOperator>> MakeSeparateMomentum(
-    const OperatorOptions& options, std::shared_ptr<Kernels> kernels,
-    std::unique_ptr<Combiner> combiner, std::unique_ptr<LossRecorder> recorder);
+    const OperatorOptions& options, OperatorParts parts);
 
 }  // namespace concord
 

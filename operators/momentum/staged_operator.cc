@@ -4,6 +4,9 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "operators/errors.h"
 
 namespace concord {
@@ -89,16 +92,47 @@ std::vector<double> DirectionCosines(const Eigen::MatrixXd& gram,
 }
 
 StagedOperator::StagedOperator(const OperatorOptions& options, double beta_1,
-                               double beta_2, std::shared_ptr<Kernels> kernels,
-                               std::unique_ptr<Combiner> combiner,
-                               std::unique_ptr<LossRecorder> recorder)
-    : kernels_(std::move(kernels)),
-      combiner_(std::move(combiner)),
+                               double beta_2, OperatorParts parts)
+    : kernels_(std::move(parts.kernels)),
+      combiner_(std::move(parts.combiner)),
       staging_(ShapeOf(options, beta_1, beta_2), kernels_.get()),
       passes_(options.dtype, options.num_parameters, options.num_vectors,
               kernels_.get()),
-      recorder_(std::move(recorder)),
+      recorder_(std::move(parts.recorder)),
       options_(options) {}
+
+absl::Status StagedOperator::Open(OperatorStorage storage) {
+  keeps_committed_ = storage.keeps_committed;
+  if (storage.vectors == nullptr) {
+    storage.vectors = DeviceVectors(kernels_, VectorStride(options_));
+  }
+  pool_ = VectorPool::Make(std::move(storage.vectors),
+                           SourceVectors(options_, keeps_committed_));
+  const size_t count = VectorNames().size();
+  StoredState stored;
+  if (storage.stored.has_value()) {
+    stored = *std::move(storage.stored);
+    const absl::Status status = CheckFits(stored.numbers, stored.places.size());
+    if (!status.ok()) return status;
+  } else {
+    stored.numbers = InitialNumbers();
+    if (recorder_ != nullptr) stored.numbers.recorder = recorder_->State();
+  }
+  absl::StatusOr<std::unique_ptr<LossRecorder>> recorder =
+      RestoredRecorder(stored.numbers);
+  if (!recorder.ok()) return recorder.status();
+  std::vector<VectorHandle> vectors;
+  for (size_t i = 0; i < count; ++i) {
+    absl::StatusOr<VectorHandle> vector =
+        stored.places.empty() ? pool_->Take() : pool_->Claim(stored.places[i]);
+    if (!vector.ok()) return vector.status();
+    vectors.push_back(*std::move(vector));
+  }
+  const absl::Status status = pool_->Fill();
+  if (!status.ok()) return status;
+  Restore(stored.numbers, *std::move(recorder), std::move(vectors));
+  return absl::OkStatus();
+}
 
 absl::Status StagedOperator::CheckReconfigure(
     const OperatorOptions& options) const {
@@ -149,10 +183,10 @@ absl::Status StagedOperator::Reconfigure(const OperatorOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<LossRecorder>> StagedOperator::RestoredRecorder(
-    const OperatorState& state) const {
+    const OperatorNumbers& numbers) const {
   if (recorder_ == nullptr) return nullptr;
   std::unique_ptr<LossRecorder> recorder = recorder_->Clone();
-  const absl::Status status = recorder->Restore(state.recorder);
+  const absl::Status status = recorder->Restore(numbers.recorder);
   if (!status.ok()) return status;
   return recorder;
 }
@@ -163,8 +197,117 @@ absl::Status StagedOperator::CheckUsable() const {
       "the operator's state was lost when its device failed inside a commit");
 }
 
-absl::StatusOr<MomentumOperator::StagedRow*> StagedOperator::Stage(int index) {
+absl::Status StagedOperator::CheckFits(const OperatorNumbers& numbers,
+                                       size_t vectors) const {
+  const size_t expected = VectorNames().size();
+  if (vectors == expected && Fits(numbers)) return absl::OkStatus();
+  return InvalidField(
+      "INVALID_OPTION", "state", "sizes of another operator's state",
+      absl::StrCat(expected, " vectors of ", options_.num_parameters, " ",
+                   Name(options_.dtype), " elements"));
+}
+
+void StagedOperator::Restore(const OperatorNumbers& numbers,
+                             std::unique_ptr<LossRecorder> recorder,
+                             std::vector<VectorHandle> vectors) {
+  Reset();
+  retired_.insert(retired_.end(), std::make_move_iterator(held_.begin()),
+                  std::make_move_iterator(held_.end()));
+  held_ = std::move(vectors);
+  in_snapshot_.assign(held_.size(), false);
+  committed_steps_ = numbers.committed_steps;
+  combiner_state_ = numbers.combiner;
+  recorder_ = std::move(recorder);
+  committed_.reset();
+  OnVectors();
+  SetNumbers(numbers);
+}
+
+void StagedOperator::Replace(size_t position, VectorHandle vector) {
+  std::swap(held_[position], vector);
+  in_snapshot_[position] = false;
+  retired_.push_back(std::move(vector));
+}
+
+absl::StatusOr<OperatorSnapshot> StagedOperator::Snapshot() {
+  const absl::Status status = CheckUsable();
+  if (!status.ok()) return status;
+  OperatorSnapshot snapshot;
+  snapshot.numbers = Stored().numbers;
+  const std::vector<std::string> names = VectorNames();
+  for (size_t i = 0; i < held_.size(); ++i) {
+    snapshot.vectors.push_back({names[i], held_[i]});
+    in_snapshot_[i] = true;
+  }
+  return snapshot;
+}
+
+StoredState StagedOperator::Stored() const {
+  StoredState stored;
+  stored.numbers = Numbers();
+  stored.numbers.committed_steps = committed_steps_;
+  stored.numbers.combiner = combiner_state_;
+  if (recorder_ != nullptr) stored.numbers.recorder = recorder_->State();
+  for (const VectorHandle& vector : held_) {
+    stored.places.push_back(vector->place());
+  }
+  return stored;
+}
+
+absl::StatusOr<OperatorState> StagedOperator::Export() const {
   absl::Status status = CheckUsable();
+  OperatorState state;
+  static_cast<OperatorNumbers&>(state) = Stored().numbers;
+  const std::vector<std::string> names = VectorNames();
+  for (size_t i = 0; i < held_.size() && status.ok(); ++i) {
+    std::vector<std::byte> bytes(VectorBytes());
+    status = kernels_->CopyToHost(bytes.data(), held_[i]->data(), bytes.size());
+    (absl::StartsWith(names[i], "momentum.") ? state.momenta : state.others)
+        .push_back(std::move(bytes));
+  }
+  if (!status.ok()) return status;
+  return state;
+}
+
+absl::Status StagedOperator::Import(
+    const OperatorNumbers& numbers,
+    absl::Span<const absl::Span<const std::byte>> vectors) {
+  absl::Status status = CheckUsable();
+  if (status.ok()) status = CheckFits(numbers, vectors.size());
+  if (!status.ok()) return status;
+  for (const absl::Span<const std::byte> vector : vectors) {
+    if (vector.size() != VectorBytes()) {
+      return InvalidField("INVALID_OPTION", "state",
+                          absl::StrCat("a vector of ", vector.size(), " bytes"),
+                          absl::StrCat(VectorBytes(), " bytes"));
+    }
+  }
+  absl::StatusOr<std::unique_ptr<LossRecorder>> recorder =
+      RestoredRecorder(numbers);
+  if (!recorder.ok()) return recorder.status();
+  // Beside the committed ones, so that a failure changes nothing.
+  std::vector<VectorHandle> taken;
+  for (const absl::Span<const std::byte> vector : vectors) {
+    absl::StatusOr<VectorHandle> next = pool_->Take();
+    if (!next.ok()) return next.status();
+    status =
+        kernels_->CopyFromHost((*next)->data(), vector.data(), vector.size());
+    if (!status.ok()) return status;
+    taken.push_back(*std::move(next));
+  }
+  Restore(numbers, *std::move(recorder), std::move(taken));
+  return absl::OkStatus();
+}
+
+absl::Status StagedOperator::BeginStep() {
+  const absl::Status status = CheckUsable();
+  if (!status.ok()) return status;
+  retired_.clear();
+  return FillSlots();
+}
+
+absl::StatusOr<MomentumOperator::StagedRow*> StagedOperator::Stage(int index) {
+  absl::Status status = BeginStep();
   if (!status.ok()) return status;
   const absl::StatusOr<Staging::Row*> row = staging_.Stage(index);
   if (!row.ok()) return row.status();
@@ -187,7 +330,7 @@ absl::Status StagedOperator::Complete(StagedRow* row) {
 
 absl::Status StagedOperator::Ingest(absl::Span<const int> indexes,
                                     absl::Span<const void* const> gradients) {
-  absl::Status status = CheckUsable();
+  absl::Status status = BeginStep();
   if (!status.ok()) return status;
   return staging_.Ingest(indexes, gradients, committed_rows());
 }

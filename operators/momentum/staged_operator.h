@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "operators/momentum/momentum_operator.h"
+#include "operators/momentum/operator_parts.h"
 #include "operators/momentum/row_passes.h"
 #include "operators/momentum/staging.h"
 
@@ -44,11 +45,48 @@ class StagedOperator : public MomentumOperator {
   }
   const LossRecorder* recorder() const override { return recorder_.get(); }
 
+  absl::StatusOr<OperatorSnapshot> Snapshot() override;
+  StoredState Stored() const override;
+  absl::StatusOr<OperatorState> Export() const override;
+  using MomentumOperator::Import;
+  absl::Status Import(
+      const OperatorNumbers& numbers,
+      absl::Span<const absl::Span<const std::byte>> vectors) override;
+
  protected:
+  // `parts.storage` is left for Open.
   StagedOperator(const OperatorOptions& options, double beta_1, double beta_2,
-                 std::shared_ptr<Kernels> kernels,
-                 std::unique_ptr<Combiner> combiner,
-                 std::unique_ptr<LossRecorder> recorder);
+                 OperatorParts parts);
+
+  // Makes the state's vectors, new or as stored, and all memory that a step
+  // needs. To be called once, before all else. Overrides call it first.
+  virtual absl::Status Open(OperatorStorage storage);
+
+  // ---- For subclasses: the vectors of the state ----
+
+  // How they are called, in order; constant.
+  virtual std::vector<std::string> VectorNames() const = 0;
+  // Their holder has changed: pointers into them are to be taken anew.
+  virtual void OnVectors() = 0;
+  virtual OperatorNumbers Numbers() const = 0;
+  // What a new operator has.
+  virtual OperatorNumbers InitialNumbers() const = 0;
+  // False when the sizes are another operator's.
+  virtual bool Fits(const OperatorNumbers& numbers) const = 0;
+  virtual void SetNumbers(const OperatorNumbers& numbers) = 0;
+  // Gives every slot the memory that it lacks. Called before a row is staged.
+  virtual absl::Status FillSlots() = 0;
+
+  const std::vector<VectorHandle>& held() const { return held_; }
+  absl::StatusOr<VectorHandle> TakeVector() { return pool_->Take(); }
+  // Whether the step must write the vector's successor beside it.
+  bool MustKeep(size_t position) const {
+    return keeps_committed_ || in_snapshot_[position];
+  }
+  bool keeps_committed() const { return keeps_committed_; }
+  // At a switch: `vector` takes the position of one that is held until the next
+  // step begins.
+  void Replace(size_t position, VectorHandle vector);
 
   // The committed vectors, or none.
   virtual StoredRows committed_rows() const = 0;
@@ -66,10 +104,6 @@ class StagedOperator : public MomentumOperator {
   // Makes the solved step the state.
   virtual void Switch(absl::Span<Staging::Row* const> rows) = 0;
 
-  // A recorder like this operator's with the state's losses; null without.
-  absl::StatusOr<std::unique_ptr<LossRecorder>> RestoredRecorder(
-      const OperatorState& state) const;
-
   size_t VectorBytes() const {
     return options_.num_parameters * SizeOf(options_.dtype);
   }
@@ -85,10 +119,26 @@ class StagedOperator : public MomentumOperator {
   std::optional<StepSolution> committed_;
 
  private:
+  // A recorder like this operator's with the state's losses; null without.
+  absl::StatusOr<std::unique_ptr<LossRecorder>> RestoredRecorder(
+      const OperatorNumbers& numbers) const;
+  absl::Status CheckFits(const OperatorNumbers& numbers, size_t vectors) const;
+  // Makes it the state; `recorder` is its own.
+  void Restore(const OperatorNumbers& numbers,
+               std::unique_ptr<LossRecorder> recorder,
+               std::vector<VectorHandle> vectors);
+  absl::Status BeginStep();
   // The solved step's cosines, from the dot products of its pass.
   void FillCosines(const UpdatePass& pass, const UpdateDots& dots);
 
   OperatorOptions options_;
+  std::shared_ptr<VectorPool> pool_;
+  bool keeps_committed_ = false;
+  std::vector<VectorHandle> held_;
+  std::vector<bool> in_snapshot_;  // Of held_, since it was put there.
+  // Of the state before the committed one; not used again before it is known
+  // that the committed one is safe.
+  std::vector<VectorHandle> retired_;
   std::optional<StepSolution> solution_;
   std::vector<Staging::Row*> solved_rows_;
   std::unique_ptr<LossRecorder> next_recorder_;

@@ -379,8 +379,12 @@ class TorchKernels : public Kernels {
           WeightedSum(pass.previous_rows, pass.previous, pass.dtype, slab,
                       WeightedSum(pass.rows, pass.pseudo, pass.dtype, slab));
       const at::Tensor rounded = pseudo.to(type);
-      second.copy_(
-          Flushed(second.add(rounded.square().sub_(second), 1 - pass.beta_2)));
+      const at::Tensor moved =
+          Flushed(second.add(rounded.square().sub_(second), 1 - pass.beta_2));
+      if (pass.new_second != nullptr) {
+        second = View(pass.new_second, pass.dtype, slab);
+      }
+      second.copy_(moved);
     }
     return Flushed(
         r.div(second.mul(pass.correction).sqrt_().add_(pass.epsilon)));
