@@ -105,6 +105,12 @@ int Run(const ServerOptions& options) {
     }
     storage = *std::move(opened);
     sessions.storage = storage.get();
+    sessions.on_checkpoint = [&log](const std::string& session,
+                                    const absl::Status& status) {
+      log.Write(
+          status.ok() ? "checkpoint_created" : "checkpoint_failed",
+          {{"session", session}, {"message", std::string(status.message())}});
+    };
     sessions.limits.has_state_directory = true;
     sessions.limits.default_durability = (*kernels)->host_accessible()
                                              ? v1::DURABILITY_STEP

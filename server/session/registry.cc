@@ -68,9 +68,21 @@ absl::Status Exists(const Session& existing, const v1::Session& wanted,
 SessionRegistry::SessionRegistry(Options options)
     : options_(std::move(options)),
       budget_(MemoryBudget::Make(options_.limits.memory_budget_bytes)),
-      committers_(options_.committer_threads) {}
+      committers_(options_.committer_threads),
+      checkpointers_(1) {}
 
 SessionRegistry::~SessionRegistry() = default;
+
+absl::Status SessionRegistry::CheckUid(const Session& session,
+                                       absl::string_view uid) {
+  if (uid.empty() || uid == session.uid()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"SESSION_REPLACED",
+                    "uid",
+                    std::string(uid),
+                    session.uid(),
+                    {{"uid", session.uid()}}});
+}
 
 absl::Status SessionRegistry::CheckOpen() const {
   if (!draining_) return absl::OkStatus();
@@ -127,6 +139,18 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
   absl::StatusOr<std::shared_ptr<Session>> session =
       Make(std::move(options), nullptr, std::nullopt);
   if (!session.ok()) return session.status();
+  if (!request.restore_from().empty()) {
+    const absl::StatusOr<v1::Session> restored =
+        RestoreFrom(request.restore_from(), session->get());
+    if (!restored.ok()) {
+      (*session)->Close(restored.status());
+      if (options_.storage != nullptr) {
+        options_.storage->RemoveState(absl::StripPrefix(name, kPrefix))
+            .IgnoreError();
+      }
+      return restored.status();
+    }
+  }
   sessions_.emplace(name, *session);
   return (*session)->Describe();
 }
@@ -162,6 +186,20 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   parts.state = std::move(state);
   parts.stored = std::move(stored);
   parts.phase = options_.phase;
+  if (parts.options.durability() != v1::DURABILITY_NONE) {
+    absl::StatusOr<std::unique_ptr<CheckpointDirectory>> checkpoints =
+        options_.storage->OpenCheckpoints(id);
+    if (!checkpoints.ok()) return checkpoints.status();
+    parts.checkpoints = *std::move(checkpoints);
+    parts.take_checkpoint = [this](std::shared_ptr<Session> due) {
+      checkpointers_.Run([this, due = std::move(due)] {
+        const absl::Status status = due->Checkpoint().status();
+        if (options_.on_checkpoint != nullptr) {
+          options_.on_checkpoint(due->name(), status);
+        }
+      });
+    };
+  }
   absl::StatusOr<std::shared_ptr<Session>> session =
       Session::Create(std::move(parts));
   if (!session.ok() && creates) {
@@ -201,6 +239,24 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::TakeUp(
   return Make(std::move(options), *std::move(file), std::move(record));
 }
 
+absl::Status SessionRegistry::WithCheckpoint(const absl::Status& status,
+                                             const std::string& id) const {
+  absl::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (!detail.has_value()) return status;
+  const absl::StatusOr<CheckpointFile> newest =
+      options_.storage->NewestCheckpoint(id);
+  const std::string checkpoint =
+      newest.ok() ? absl::StrCat(kPrefix, id, "/checkpoints/", newest->step)
+                  : "";
+  detail->metadata.emplace_back("checkpoint", checkpoint);
+  return MakeError(
+      status.code(), *std::move(detail),
+      absl::StrCat(kPrefix, id, " cannot be used; ",
+                   checkpoint.empty() ? "there is no checkpoint"
+                                      : "its newest checkpoint is ",
+                   checkpoint, ": ", status.message()));
+}
+
 std::vector<SessionRegistry::TakenUp> SessionRegistry::TakeUpStored() {
   if (options_.storage == nullptr) return {};
   absl::MutexLock lock(&mutex_);
@@ -237,6 +293,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Find(
   } else if (session.status().code() == absl::StatusCode::kDataLoss ||
              session.status().code() == absl::StatusCode::kFailedPrecondition) {
     // It will not be better the next time; a lack of memory may be.
+    session = WithCheckpoint(session.status(), id);
     unusable_.emplace(name, session.status());
   }
   return session;
@@ -278,12 +335,8 @@ absl::StatusOr<v1::Session> SessionRegistry::Update(
   const absl::StatusOr<std::shared_ptr<Session>> session =
       Get(request.session().name());
   if (!session.ok()) return session.status();
-  const std::string& uid = (*session)->uid();
-  if (!request.uid().empty() && request.uid() != uid) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition,
-        {"SESSION_REPLACED", "uid", request.uid(), uid, {{"uid", uid}}});
-  }
+  const absl::Status status = CheckUid(**session, request.uid());
+  if (!status.ok()) return status;
   return (*session)->ChangeOptions([&](const v1::Session& current) {
     return MergeUpdate(current, request, options_.limits);
   });
@@ -299,12 +352,8 @@ absl::Status SessionRegistry::Delete(const v1::DeleteSessionRequest& request) {
       return found.status();
     }
     if (found.ok()) {
-      const std::string& uid = (*found)->uid();
-      if (!request.uid().empty() && request.uid() != uid) {
-        return MakeError(
-            absl::StatusCode::kFailedPrecondition,
-            {"SESSION_REPLACED", "uid", request.uid(), uid, {{"uid", uid}}});
-      }
+      const absl::Status status = CheckUid(**found, request.uid());
+      if (!status.ok()) return status;
       session = *found;
     }
     sessions_.erase(request.name());

@@ -27,6 +27,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "concord/v1/checkpoint.pb.h"
 #include "concord/v1/combine.pb.h"
 #include "concord/v1/server_info.pb.h"
 #include "concord/v1/session.pb.h"
@@ -53,6 +54,10 @@ class SessionRegistry {
     int committer_threads = 2;  // Long commits that run at the same time.
     // Where durable sessions are kept; null: nowhere. Outlives the registry.
     const StateDirectory* storage = nullptr;
+    // Told of every checkpoint that was taken by a session's policy, on any
+    // thread. Null: nobody.
+    std::function<void(const std::string& session, const absl::Status& status)>
+        on_checkpoint;
     PhaseHook phase;  // For tests.
   };
 
@@ -85,6 +90,23 @@ class SessionRegistry {
   // last of them has let go.
   absl::Status Delete(const v1::DeleteSessionRequest& request);
 
+  // ---- Checkpoints (registry_checkpoints.cc); errors as checkpoint.proto
+  // says.
+  absl::StatusOr<v1::Checkpoint> CreateCheckpoint(
+      const v1::CreateCheckpointRequest& request);
+  absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
+      const v1::ListCheckpointsRequest& request) const;
+  absl::StatusOr<v1::Session> Restore(const v1::RestoreSessionRequest& request);
+  absl::StatusOr<SessionSnapshot> Snapshot(
+      const v1::ExportSessionRequest& request);
+  // `file`: a whole checkpoint.
+  absl::StatusOr<v1::Session> Import(
+      const v1::ImportSessionRequest::Target& target,
+      absl::Span<const std::byte> file);
+  // The longest file that Import would take for this session.
+  absl::StatusOr<uint64_t> LargestImport(
+      const v1::ImportSessionRequest::Target& target);
+
   // Finds the session of `join` and joins it; see Session::Join.
   absl::StatusOr<std::unique_ptr<RankStream>> Join(
       const v1::Join& join,
@@ -112,10 +134,20 @@ class SessionRegistry {
   const Limits& limits() const { return options_.limits; }
 
  private:
+  // OK where `uid` is empty or this creation's.
+  static absl::Status CheckUid(const Session& session, absl::string_view uid);
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The session of this name, from the disk where it was put away.
   absl::StatusOr<std::shared_ptr<Session>> Find(absl::string_view name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<Session>> FindCreation(absl::string_view name,
+                                                        absl::string_view uid)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<v1::Session> RestoreFrom(absl::string_view checkpoint,
+                                          Session* session) const;
+  // The error that says why a stored session cannot be used, with what can.
+  absl::Status WithCheckpoint(const absl::Status& status,
+                              const std::string& id) const;
   absl::StatusOr<std::shared_ptr<Session>> TakeUp(const std::string& id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reserves memory and makes the session of `options`, new or as stored.
@@ -141,6 +173,7 @@ class SessionRegistry {
 
   // Last, so that commits under way end before sessions go.
   CommitterPool committers_;
+  CommitterPool checkpointers_;  // One at a time: they share a disk.
 };
 
 }  // namespace concord

@@ -52,7 +52,8 @@ Session::Session(Parts parts)
       send_timeout_(ToDuration(current_.send_timeout())),
       idle_ttl_(ToDuration(current_.idle_ttl())),
       last_used_(parts_.clock->Now()),
-      ranks_(parts_.options.num_workers()) {}
+      ranks_(parts_.options.num_workers()),
+      last_checkpoint_at_(parts_.clock->Now()) {}
 
 absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
   std::optional<state::Record> record = std::move(parts.stored);
@@ -60,7 +61,12 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
   std::shared_ptr<Session> session(new Session(std::move(parts)));
   OperatorStorage storage;
   storage.vectors = session->parts_.state;
-  storage.keeps_committed = storage.vectors != nullptr;
+  // Without momentum the update is the state; a checkpoint needs it.
+  storage.keeps_committed = storage.vectors != nullptr ||
+                            (session->parts_.checkpoints != nullptr &&
+                             session->parts_.kernels->host_accessible() &&
+                             std::holds_alternative<NoMomentumOptions>(
+                                 session->operator_options_.momentum));
   if (record.has_value()) {
     absl::StatusOr<StoredState> stored = StoredOf(*record);
     if (!stored.ok()) return stored.status();
@@ -142,6 +148,9 @@ v1::Session Session::DescribeLocked() const {
   v1::Session message = current_;
   message.set_epoch(epoch_);
   message.set_committed_step(committed_step_);
+  if (checkpoint_.has_value()) {
+    message.set_last_checkpoint_step(checkpoint_->step);
+  }
   message.set_joined_ranks(absl::c_count_if(
       ranks_, [](const RankSlot& slot) { return slot.stream != nullptr; }));
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {

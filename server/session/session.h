@@ -46,6 +46,7 @@
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/kernels.h"
 #include "operators/momentum/momentum_operator.h"
+#include "server/session/checkpoint.h"
 #include "server/session/clock.h"
 #include "server/session/committer.h"
 #include "server/session/memory_budget.h"
@@ -53,6 +54,7 @@
 #include "server/session/rank_stream.h"
 #include "server/session/round.h"
 #include "server/session/update.h"
+#include "server/storage/checkpoint_directory.h"
 #include "server/storage/state_file.h"
 
 namespace concord {
@@ -71,6 +73,11 @@ class Session : public std::enable_shared_from_this<Session> {
     // record of a session that was there before and goes on.
     std::shared_ptr<StateFile> state;
     std::optional<state::Record> stored;
+    // Where its checkpoints are; null: nowhere. `take_checkpoint` is called,
+    // with a lock held, when the session's policy asks for one: to call
+    // Checkpoint on some other thread.
+    std::shared_ptr<CheckpointDirectory> checkpoints;
+    std::function<void(std::shared_ptr<Session>)> take_checkpoint;
     PhaseHook phase;
   };
 
@@ -125,6 +132,21 @@ class Session : public std::enable_shared_from_this<Session> {
   // Says that the session is in use.
   void Touch();
 
+  // The last committed state, while steps go on.
+  absl::StatusOr<SessionSnapshot> Snapshot()
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
+  // Writes it into the session's checkpoints and removes those that are more
+  // than the policy keeps. NOT_DURABLE; the errors of checkpoint_directory.h.
+  absl::StatusOr<CheckpointFile> Checkpoint()
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
+  // Makes the state of a checkpoint the session's: epoch + 1, and the open
+  // round and all streams end with EPOCH_CHANGED. INVALID_ARGUMENT where it
+  // does not fit; then nothing changed but that the open round has failed.
+  absl::StatusOr<v1::Session> Restore(const StoredCheckpoint& stored)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
   // Of a closed session whose steps are kept: writes everything out and marks
   // the file as clean. Takes as long as the disk does.
   // `give_up` is asked in between: DEADLINE_EXCEEDED, the file stays as a crash
@@ -166,6 +188,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void Reached(Phase phase) const {
     if (parts_.phase != nullptr) parts_.phase(phase);
   }
+
+  bool CheckpointIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckFits(const StoredCheckpoint& stored) const
+      ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  absl::Status closed() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // ---- For RankStream (session.cc, session_round.cc) ----
   // The contribution to append to; null when the vectors are to be dropped.
@@ -308,6 +335,12 @@ class Session : public std::enable_shared_from_this<Session> {
   // Solved and being written; the operator belongs to its commit.
   std::shared_ptr<const SolvedStep> committing_ ABSL_GUARDED_BY(mutex_);
   Committed committed_ ABSL_GUARDED_BY(mutex_);
+  // The newest checkpoint that this process has written, and of which epoch.
+  std::optional<CheckpointFile> checkpoint_ ABSL_GUARDED_BY(mutex_);
+  uint64_t checkpoint_epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time last_checkpoint_at_ ABSL_GUARDED_BY(mutex_);
+  bool checkpoint_asked_for_ ABSL_GUARDED_BY(mutex_) = false;
+  bool checkpointing_ ABSL_GUARDED_BY(mutex_) = false;
   // The steps before the committed one, oldest first, at most update_history.
   std::deque<SolvedStep> history_ ABSL_GUARDED_BY(mutex_);
 

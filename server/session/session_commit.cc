@@ -198,6 +198,10 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     committed_.kept = solved->update;
   }
   ApplyPending();
+  if (CheckpointIsDue()) {
+    checkpoint_asked_for_ = true;
+    parts_.take_checkpoint(shared_from_this());
+  }
   // Readers see the step committed before they see its trailer.
   solved->update->Complete(*std::move(trailer));
   Wake();

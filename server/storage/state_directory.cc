@@ -90,6 +90,29 @@ absl::StatusOr<std::shared_ptr<StateFile>> StateDirectory::OpenState(
   return StateFile::Open(StatePath(id), boot_id_);
 }
 
+absl::StatusOr<std::unique_ptr<CheckpointDirectory>>
+StateDirectory::OpenCheckpoints(absl::string_view id) const {
+  const std::string path = SessionPath(id);
+  const absl::Status status = MakeAll(path);
+  if (!status.ok()) return status;
+  return CheckpointDirectory::Open(path);
+}
+
+absl::StatusOr<std::vector<CheckpointFile>> StateDirectory::Checkpoints(
+    absl::string_view id) const {
+  return CheckpointDirectory::At(SessionPath(id)).List();
+}
+
+absl::StatusOr<CheckpointFile> StateDirectory::NewestCheckpoint(
+    absl::string_view id) const {
+  return CheckpointDirectory::At(SessionPath(id)).Newest();
+}
+
+absl::StatusOr<MappedFile> StateDirectory::MapCheckpoint(absl::string_view id,
+                                                         uint64_t step) const {
+  return CheckpointDirectory::At(SessionPath(id)).Map(step);
+}
+
 absl::Status StateDirectory::RemoveState(absl::string_view id) const {
   return RemoveFile(StatePath(id));
 }

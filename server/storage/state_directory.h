@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "server/storage/checkpoint_directory.h"
 #include "server/storage/file_descriptor.h"
 #include "server/storage/state_file.h"
 
@@ -43,6 +44,18 @@ class StateDirectory {
   absl::StatusOr<std::shared_ptr<StateFile>> OpenState(
       absl::string_view id) const;
   bool HasState(absl::string_view id) const;
+
+  // The checkpoints of session `id`, for the one that writes them.
+  absl::StatusOr<std::unique_ptr<CheckpointDirectory>> OpenCheckpoints(
+      absl::string_view id) const;
+
+  // The same for who reads them, beside a writer, also of a session that is
+  // gone.
+  absl::StatusOr<std::vector<CheckpointFile>> Checkpoints(
+      absl::string_view id) const;
+  absl::StatusOr<CheckpointFile> NewestCheckpoint(absl::string_view id) const;
+  absl::StatusOr<MappedFile> MapCheckpoint(absl::string_view id,
+                                           uint64_t step) const;
 
   // Removes the state file of session `id`, or all that is stored of it.
   absl::Status RemoveState(absl::string_view id) const;

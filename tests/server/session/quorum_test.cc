@@ -31,7 +31,7 @@ std::vector<uint32_t> Missing(const Answer& answer) {
           answer.result.missing_ranks().end()};
 }
 
-std::vector<uint32_t> Absent(const Harness& harness) {
+std::vector<uint32_t> Absent(Harness& harness) {
   const v1::Session session = (*harness.registry.Get("sessions/s"))->Describe();
   return {session.absent_ranks().begin(), session.absent_ranks().end()};
 }
