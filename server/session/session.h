@@ -192,6 +192,8 @@ class Session : public std::enable_shared_from_this<Session> {
   bool CheckpointIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(const StoredCheckpoint& stored) const
       ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  absl::StatusOr<uint64_t> ChecksumOfCommitted()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) ABSL_LOCKS_EXCLUDED(staging_mutex_);
   absl::Status closed() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // ---- For RankStream (session.cc, session_round.cc) ----

@@ -8,6 +8,7 @@
 #include "server/session/checkpoint.h"
 #include "server/session/options.h"
 #include "server/session/session.h"
+#include "server/session/write_update.h"
 
 namespace concord {
 namespace {
@@ -144,6 +145,14 @@ absl::Status Session::CheckFits(const StoredCheckpoint& stored) const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<uint64_t> Session::ChecksumOfCommitted() {
+  absl::StatusOr<std::shared_ptr<Update>> update = updates_->Acquire();
+  if (!update.ok()) return update.status();
+  absl::MutexLock lock(&staging_mutex_);
+  return RewriteUpdate(*operator_, parts_.kernels.get(), device_update_.get(),
+                       update->get());
+}
+
 absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
   absl::MutexLock lock(&mutex_);
   while (committing_ != nullptr) Sleep(nullptr, absl::InfiniteDuration());
@@ -188,6 +197,21 @@ absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
     committed_.result = std::move(result);
     committed_.trailer = stored.answer->trailer;
     committed_.trailer.set_epoch(epoch_);
+  } else if (committed_step_ > 0) {
+    // From an engine that kept no answer: what can be told of the update.
+    const absl::StatusOr<uint64_t> checksum = ChecksumOfCommitted();
+    if (checksum.ok()) {
+      auto result = std::make_shared<v1::StepResult>();
+      result->set_step(committed_step_);
+      result->set_epoch(epoch_);
+      result->set_update_length(parts_.options.num_parameters());
+      result->set_update_type(parts_.options.data_type());
+      committed_.step = committed_step_;
+      committed_.result = std::move(result);
+      committed_.trailer.set_step(committed_step_);
+      committed_.trailer.set_epoch(epoch_);
+      committed_.trailer.set_checksum(*checksum);
+    }
   }
   checkpoint_.reset();
   Wake();

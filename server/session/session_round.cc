@@ -175,6 +175,10 @@ absl::Status Session::CheckStep(uint32_t rank,
       (step < committed_step_ && slot.step > step)) {
     return StepError(step);
   }
+  if (step == committed_step_ && committed_.result == nullptr) {
+    // Put there by a state that came without its update.
+    return ResyncError("header.step", step, step + 1);
+  }
   if (step < committed_step_ && FindInHistory(step) == nullptr) {
     return ResyncError("header.step", step, OldestStep());
   }
