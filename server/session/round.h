@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "concord/v1/step.pb.h"
 #include "operators/momentum/momentum_operator.h"
+#include "server/session/diagnostics.h"
 #include "server/session/update.h"
 
 namespace concord {
@@ -24,6 +25,7 @@ struct SolvedStep {
   std::shared_ptr<Update> update;
   absl::Time solved_at;
   absl::Duration solve;
+  std::vector<RankTime> ranks;  // Of those who contributed.
 };
 
 // What one rank brings to a round.

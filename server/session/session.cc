@@ -45,6 +45,7 @@ Session::Session(Parts parts)
       vector_bytes_(operator_options_.num_parameters *
                     SizeOf(operator_options_.dtype)),
       updates_(UpdatePool::Make(vector_bytes_)),
+      diagnostics_(std::make_shared<Diagnostics>(parts_.clock)),
       current_(parts_.options),
       round_timeout_(ToDuration(current_.round_timeout())),
       send_timeout_(ToDuration(current_.send_timeout())),
@@ -260,6 +261,7 @@ void Session::CloseLocked(const absl::Status& reason) {
   for (const RankSlot& slot : ranks_) {
     if (slot.stream != nullptr) EndStream(slot.stream.get(), reason);
   }
+  diagnostics_->Close(reason);
   Wake();
 }
 

@@ -80,6 +80,7 @@ absl::Status Session::SolveRound() {
       solved->result = MakeResult(*round);
       solved->solved_at = parts_.clock->Now();
       solved->solve = solved->solved_at - begun_at;
+      solved->ranks = RankTimes(*round, *solved);
       if (inline_commit) trailer = Commit(*solved);
     }
   }
@@ -177,6 +178,12 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     committed_.kept = solved->update;
   }
   ApplyPending();
+  committed_.ranks = solved->ranks;
+  committed_.time = parts_.clock->Now();
+  diagnostics_->Publish([this] {
+    mutex_.AssertHeld();
+    return CollectFacts();
+  });
   // Readers see the step committed before they see its trailer.
   solved->update->Complete(*std::move(trailer));
   Wake();
