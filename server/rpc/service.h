@@ -11,8 +11,8 @@ namespace concord {
 
 inline constexpr char kServiceName[] = "concord.v1.Concord";
 
-// Step and Combine are served as raw streams (ByteBuffers); the other methods
-// come from the generated service. Threads: safe.
+// Step, Combine and Watch are served as raw streams (ByteBuffers); the other
+// methods come from the generated service. Threads: safe.
 class Service final : public v1::Concord::Service {
  public:
   // None is owned; all outlive the service.
@@ -44,6 +44,7 @@ class Service final : public v1::Concord::Service {
   grpc::Status ServeRawStep(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status ServeRawCombine(grpc::ServerContext* context,
                                ByteStream* stream);
+  grpc::Status ServeRawWatch(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status Refuse(const char* method, const absl::Status& status);
 
   SessionRegistry* const registry_;
