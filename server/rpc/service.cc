@@ -17,6 +17,7 @@
 #include "server/rpc/status.h"
 #include "server/rpc/step_stream.h"
 #include "server/rpc/version.h"
+#include "server/rpc/watch_stream.h"
 #include "server/session/session.h"
 
 namespace concord {
@@ -57,6 +58,13 @@ Service::Service(SessionRegistry* registry, StreamTable* streams, EventLog* log)
                          [](Service* service, grpc::ServerContext* context,
                             ByteStream* stream) {
                            return service->ServeRawCombine(context, stream);
+                         },
+                         this));
+  MarkMethodStreamed(MethodIndex("Watch"),
+                     new Handler(
+                         [](Service* service, grpc::ServerContext* context,
+                            ByteStream* stream) {
+                           return service->ServeRawWatch(context, stream);
                          },
                          this));
 }
@@ -100,6 +108,21 @@ grpc::Status Service::ServeRawCombine(grpc::ServerContext* context,
     log_->Write("combine_failed", {{"code", CodeName(status)},
                                    {"reason", GetErrorReason(status)},
                                    {"message", std::string(status.message())}});
+  }
+  return ToGrpc(status);
+}
+
+grpc::Status Service::ServeRawWatch(grpc::ServerContext* context,
+                                    ByteStream* stream) {
+  absl::StatusOr<std::unique_ptr<LiveStream>> live =
+      streams_->Open(context, stream);
+  if (!live.ok()) return Refuse("Watch", live.status());
+  const absl::Status status = ServeWatch(registry_, live->get());
+  // Watchers leave when they like: that is no event.
+  if (!absl::IsCancelled(status)) {
+    log_->Write("watch_ended", {{"code", CodeName(status)},
+                                {"reason", GetErrorReason(status)},
+                                {"message", std::string(status.message())}});
   }
   return ToGrpc(status);
 }

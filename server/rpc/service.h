@@ -11,8 +11,8 @@ namespace concord {
 
 inline constexpr char kServiceName[] = "concord.v1.Concord";
 
-// Step and Combine are served as raw streams (ByteBuffers); the other methods
-// come from the generated service. Threads: safe.
+// Step, Combine and Watch are served as raw streams (ByteBuffers); the other
+// methods come from the generated service. Threads: safe.
 class Service final : public v1::Concord::Service {
  public:
   // None is owned; all outlive the service.
@@ -64,6 +64,7 @@ class Service final : public v1::Concord::Service {
   // The answer of a method that has put a session back, and the log of it.
   grpc::Status Restored(const char* event, absl::StatusOr<v1::Session> session,
                         v1::Session* response);
+  grpc::Status ServeRawWatch(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status Refuse(const char* method, const absl::Status& status);
 
   SessionRegistry* const registry_;

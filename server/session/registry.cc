@@ -73,17 +73,6 @@ SessionRegistry::SessionRegistry(Options options)
 
 SessionRegistry::~SessionRegistry() = default;
 
-absl::Status SessionRegistry::CheckUid(const Session& session,
-                                       absl::string_view uid) {
-  if (uid.empty() || uid == session.uid()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   {"SESSION_REPLACED",
-                    "uid",
-                    std::string(uid),
-                    session.uid(),
-                    {{"uid", session.uid()}}});
-}
-
 absl::Status SessionRegistry::CheckOpen() const {
   if (!draining_) return absl::OkStatus();
   return MakeError(absl::StatusCode::kUnavailable, {"DRAINING", "", "", "", {}},
@@ -335,7 +324,7 @@ absl::StatusOr<v1::Session> SessionRegistry::Update(
   const absl::StatusOr<std::shared_ptr<Session>> session =
       Get(request.session().name());
   if (!session.ok()) return session.status();
-  const absl::Status status = CheckUid(**session, request.uid());
+  const absl::Status status = (*session)->CheckUid(request.uid());
   if (!status.ok()) return status;
   return (*session)->ChangeOptions([&](const v1::Session& current) {
     return MergeUpdate(current, request, options_.limits);
@@ -352,7 +341,7 @@ absl::Status SessionRegistry::Delete(const v1::DeleteSessionRequest& request) {
       return found.status();
     }
     if (found.ok()) {
-      const absl::Status status = CheckUid(**found, request.uid());
+      const absl::Status status = (*found)->CheckUid(request.uid());
       if (!status.ok()) return status;
       session = *found;
     }

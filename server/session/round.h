@@ -14,6 +14,7 @@
 #include "concord/state/state.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/momentum/momentum_operator.h"
+#include "server/session/diagnostics.h"
 #include "server/session/update.h"
 
 namespace concord {
@@ -28,6 +29,7 @@ struct SolvedStep {
   // Of a durable session, what its record says beside the operator's state and
   // the answer; null else.
   std::shared_ptr<const state::Record> record;
+  std::vector<RankTime> ranks;  // Of those who contributed.
 };
 
 // What one rank brings to a round.

@@ -46,6 +46,7 @@ Session::Session(Parts parts)
       vector_bytes_(operator_options_.num_parameters *
                     SizeOf(operator_options_.dtype)),
       updates_(UpdatePool::Make(vector_bytes_)),
+      diagnostics_(std::make_shared<Diagnostics>(parts_.clock)),
       current_(parts_.options),
       round_timeout_(ToDuration(current_.round_timeout())),
       straggler_timeout_(ToDuration(current_.straggler_timeout())),
@@ -90,6 +91,15 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
     session->device_update_ = *std::move(memory);
   }
   return session;
+}
+
+absl::Status Session::CheckUid(absl::string_view wanted) const {
+  if (wanted.empty() || wanted == uid()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, {"SESSION_REPLACED",
+                                                           "uid",
+                                                           std::string(wanted),
+                                                           uid(),
+                                                           {{"uid", uid()}}});
 }
 
 absl::Duration Session::send_timeout() const {
@@ -300,6 +310,7 @@ void Session::CloseLocked(const absl::Status& reason) {
   for (const RankSlot& slot : ranks_) {
     if (slot.stream != nullptr) EndStream(slot.stream.get(), reason);
   }
+  diagnostics_->Close(reason);
   Wake();
 }
 

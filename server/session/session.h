@@ -42,6 +42,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "concord/state/state.pb.h"
+#include "concord/v1/checkpoint.pb.h"
 #include "concord/v1/session.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/kernels.h"
@@ -49,6 +50,7 @@
 #include "server/session/checkpoint.h"
 #include "server/session/clock.h"
 #include "server/session/committer.h"
+#include "server/session/diagnostics.h"
 #include "server/session/memory_budget.h"
 #include "server/session/phase.h"
 #include "server/session/rank_stream.h"
@@ -89,6 +91,8 @@ class Session : public std::enable_shared_from_this<Session> {
   v1::Session Describe() const;
   const std::string& name() const { return parts_.options.name(); }
   const std::string& uid() const { return parts_.options.uid(); }
+  // OK where `uid` is empty or this creation's; else SESSION_REPLACED.
+  absl::Status CheckUid(absl::string_view uid) const;
   // The normalized options as they were at creation.
   const v1::Session& options() const { return parts_.options; }
   absl::Duration send_timeout() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -114,6 +118,12 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<std::unique_ptr<RankStream>> Join(
       const v1::Join& join,
       std::function<void(const absl::Status& reason)> cancel_stream);
+
+  // Follows the session's steps, from the last committed one on; not a use of
+  // the session that would keep it. SESSION_REPLACED, and what Close was given;
+  // the watcher's Next returns that too.
+  absl::StatusOr<std::unique_ptr<Diagnostics::Watcher>> Watch(
+      const v1::WatchRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Ends all streams with `reason`, and every later call.
   void Close(absl::Status reason);
@@ -166,6 +176,8 @@ class Session : public std::enable_shared_from_this<Session> {
     // or has a history.
     std::weak_ptr<Update> update;
     std::shared_ptr<Update> kept;
+    std::vector<RankTime> ranks;
+    absl::Time time;
   };
 
   explicit Session(Parts parts);
@@ -308,10 +320,18 @@ class Session : public std::enable_shared_from_this<Session> {
   StepReply MakeReply(const Stream& stream, const SolvedStep& solved,
                       bool repeated) const;
 
+  // ---- Watchers (session_watch.cc) ----
+  static std::vector<RankTime> RankTimes(const Round& round,
+                                         const SolvedStep& solved);
+  // Of the committed step.
+  std::shared_ptr<const StepFacts> CollectFacts() const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const Parts parts_;
   const OperatorOptions operator_options_;
   const uint64_t vector_bytes_;
   const std::shared_ptr<UpdatePool> updates_;
+  const std::shared_ptr<Diagnostics> diagnostics_;
   // Where commits go on a device whose memory the host cannot see.
   std::unique_ptr<DeviceMemory> device_update_;
 

@@ -85,6 +85,7 @@ void Session::SolveRound() {
       solved->solve = solved->solved_at - begun_at;
       solved->record = BeginRecord();
       Reached(Phase::kSolve);
+      solved->ranks = RankTimes(*round, *solved);
       if (inline_commit) trailer = Commit(*solved);
     }
   }
@@ -202,6 +203,12 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     checkpoint_asked_for_ = true;
     parts_.take_checkpoint(shared_from_this());
   }
+  committed_.ranks = solved->ranks;
+  committed_.time = parts_.clock->Now();
+  diagnostics_->Publish([this] {
+    mutex_.AssertHeld();
+    return CollectFacts();
+  });
   // Readers see the step committed before they see its trailer.
   solved->update->Complete(*std::move(trailer));
   Wake();
