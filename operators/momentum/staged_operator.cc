@@ -192,6 +192,10 @@ absl::Status StagedOperator::Ingest(absl::Span<const int> indexes,
   return staging_.Ingest(indexes, gradients, committed_rows());
 }
 
+absl::StatusOr<void*> StagedOperator::Lend(int position) {
+  return staging_.memory(position);
+}
+
 void StagedOperator::Reset() {
   staging_.Reset();
   solution_.reset();
