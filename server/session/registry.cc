@@ -77,7 +77,7 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
   if (!normalized.ok()) return normalized.status();
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
       ToOperatorOptions(*normalized), options_.kernels->host_accessible(),
-      normalized->update_history());
+      normalized->update_history(), GatheredVectors(*normalized));
   if (!bytes.ok()) return bytes.status();
 
   absl::MutexLock lock(&mutex_);
@@ -125,6 +125,7 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
   parts.kernels = options_.kernels;
   parts.committers = &committers_;
   parts.reservation = *std::move(reservation);
+  parts.budget = budget_;
   parts.clock = options_.clock;
   parts.max_chunk_bytes = options_.limits.max_chunk_bytes;
   absl::StatusOr<std::shared_ptr<Session>> session =

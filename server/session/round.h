@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "concord/v1/step.pb.h"
+#include "operators/momentum/gathered_rows.h"
 #include "operators/momentum/momentum_operator.h"
 #include "server/session/update.h"
 
@@ -37,9 +38,14 @@ struct Contribution {
   std::vector<double> loss_weights;  // The same length, > 0.
   std::vector<int> active;           // Empty: says nothing.
   bool counted = false;              // Complete. Guarded by Session::mutex_.
+  // Its vectors are kept whole until the round closes (GatheredRows).
+  bool gathers = false;
 
   // Guarded by Session::staging_mutex_: appending reads, giving up writes.
   std::vector<MomentumOperator::StagedRow*> rows;
+  // With `gathers`: of `indexes`, and of the vectors of the header under way.
+  std::vector<GatheredRows::Row*> gathered;
+  std::vector<GatheredRows::Row*> arriving;
   absl::Status given_up;  // Not OK: its rows are gone, for this reason.
   bool late = false;      // Its rows are gone too; what still comes is dropped.
 };
@@ -56,6 +62,8 @@ struct Round {
   std::vector<std::shared_ptr<Contribution>> contributions;  // By rank; null.
   uint32_t joined = 0;
   uint32_t counted = 0;
+  // Who counts is known, and what was gathered is being averaged.
+  bool closing = false;
   // The end: one of the two.
   std::shared_ptr<const SolvedStep> solved;
   absl::Status failed;
@@ -69,6 +77,9 @@ struct Stream {
   absl::Status ended;    // Not OK: what every further call returns.
   bool waiting = false;  // In a wait of the session, which will see it.
   bool busy = false;     // Between Begin and EndStep.
+  // Busy with a micro-batch that is not the last; which one comes next.
+  bool accumulates = false;
+  uint32_t next_micro_batch = 0;
 
   // The step under way.
   uint64_t step = 0;

@@ -60,6 +60,13 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
                                session->parts_.kernels);
   if (!made.ok()) return made.status();
   session->operator_ = *std::move(made);
+  const v1::Session& options = session->parts_.options;
+  auto gathered = std::make_unique<GatheredRows>(
+      session->operator_.get(), session->parts_.kernels.get(),
+      /*lends=*/options.max_ranks_per_vector() > 1);
+  const absl::Status status = gathered->AddMemory(GatheredVectors(options));
+  if (!status.ok()) return status;
+  session->gathered_ = std::move(gathered);
   if (!session->parts_.kernels->host_accessible()) {
     absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
         session->parts_.kernels->Allocate(session->vector_bytes_);
@@ -254,6 +261,7 @@ absl::Status Session::EndStep(Stream* stream) {
   stream->round = nullptr;
   stream->contribution = nullptr;
   stream->replay = {};
+  stream->accumulates = false;
   last_used_ = parts_.clock->Now();
   if (draining_ && stream->ended.ok()) stream->ended = Draining();
   Wake();
