@@ -72,7 +72,8 @@ struct IngestPass {
 // The sums r and pseudo are computed in fp64 and rounded once (in the first
 // live steps the update is their quotient, element by element, however small
 // they are); all else in the vectors' type, from the second momentum as stored.
-// Without second momentum (second == null) update = r. Where asked for
+// Without second momentum (second == null) update = r, which may be written
+// over one of the rows. Where asked for
 // (update_dots != null), for every block b
 //   update_dots[b * (rows.size() + 1)]         = sum update^2
 //   update_dots[b * (rows.size() + 1) + 1 + j] = sum update * rows[j]

@@ -233,6 +233,12 @@ class MomentumOperator {
   virtual absl::Status Ingest(absl::Span<const int> indexes,
                               absl::Span<const void* const> gradients) = 0;
 
+  // Memory of one vector, of `position` in [0, max_vectors_per_step), for the
+  // caller to write a gradient of the next Ingest into. While any is in use no
+  // row may be staged; the i-th gradient of that Ingest may lie in what was
+  // lent for a position >= i, in rising order.
+  virtual absl::StatusOr<void*> Lend(int position) = 0;
+
   // Gives up everything staged.
   virtual void Reset() = 0;
 

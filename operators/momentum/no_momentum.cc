@@ -24,17 +24,15 @@ class NoMomentum : public StagedOperator {
 
   // Memory for vectors that arrive in pieces. Ingest uses the caller's own.
   absl::StatusOr<StagedRow*> Stage(int index) override {
-    if (memory_ == nullptr) {
-      absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
-          kernels_->Allocate(MomentumOperator::MemoryBytes(options()));
-      if (!memory.ok()) return memory.status();
-      memory_ = *std::move(memory);
-      for (int slot = 0; slot < MaxVectorsPerStep(options()); ++slot) {
-        staging_.SetMemory(slot, static_cast<std::byte*>(memory_->data()) +
-                                     slot * VectorStride(options()));
-      }
-    }
+    const absl::Status status = AllocateStaged();
+    if (!status.ok()) return status;
     return StagedOperator::Stage(index);
+  }
+
+  absl::StatusOr<void*> Lend(int position) override {
+    const absl::Status status = AllocateStaged();
+    if (!status.ok()) return status;
+    return StagedOperator::Lend(position);
   }
 
   // The update is kept as it becomes final.
@@ -161,6 +159,19 @@ class NoMomentum : public StagedOperator {
   }
 
  private:
+  absl::Status AllocateStaged() {
+    if (memory_ != nullptr) return absl::OkStatus();
+    absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
+        kernels_->Allocate(MomentumOperator::MemoryBytes(options()));
+    if (!memory.ok()) return memory.status();
+    memory_ = *std::move(memory);
+    for (int slot = 0; slot < MaxVectorsPerStep(options()); ++slot) {
+      staging_.SetMemory(slot, static_cast<std::byte*>(memory_->data()) +
+                                   slot * VectorStride(options()));
+    }
+    return absl::OkStatus();
+  }
+
   std::unique_ptr<DeviceMemory> memory_;
   // Of the solved step.
   VectorHandle next_update_;  // Null: it is not kept.

@@ -335,6 +335,12 @@ absl::Status StagedOperator::Ingest(absl::Span<const int> indexes,
   return staging_.Ingest(indexes, gradients, committed_rows());
 }
 
+absl::StatusOr<void*> StagedOperator::Lend(int position) {
+  const absl::Status status = BeginStep();
+  if (!status.ok()) return status;
+  return staging_.memory(position);
+}
+
 void StagedOperator::Reset() {
   staging_.Reset();
   solution_.reset();

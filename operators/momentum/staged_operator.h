@@ -25,6 +25,7 @@ class StagedOperator : public MomentumOperator {
   absl::Status Complete(StagedRow* row) override;
   absl::Status Ingest(absl::Span<const int> indexes,
                       absl::Span<const void* const> gradients) override;
+  absl::StatusOr<void*> Lend(int position) override;
   void Reset() override;
 
   absl::Status Solve(absl::Span<const int> loss_indexes,

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "absl/container/fixed_array.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "operators/momentum/finite.h"
 #include "operators/momentum/largest_norm.h"
 
 namespace concord {
@@ -15,17 +15,6 @@ namespace {
 // Blocks of several rows that are ingested in turn stay in the cache together:
 // the second row's dot products find the first row there.
 constexpr size_t kBlocksTogether = 8;
-
-template <class T>
-size_t FirstNonFinite(const std::vector<std::byte>& bytes) {
-  const size_t count = bytes.size() / sizeof(T);
-  for (size_t e = 0; e < count; ++e) {
-    T value;
-    std::memcpy(&value, bytes.data() + e * sizeof(T), sizeof(T));
-    if (!std::isfinite(value)) return e;
-  }
-  return count;
-}
 
 }  // namespace
 
@@ -59,6 +48,11 @@ void Staging::SetMemory(int slot, void* memory, void* second) {
   absl::MutexLock lock(&mutex_);
   slots_[slot]->memory_ = memory;
   slots_[slot]->second_memory_ = second;
+}
+
+void* Staging::memory(int slot) const {
+  absl::MutexLock lock(&mutex_);
+  return slots_[slot]->memory_;
 }
 
 absl::Status Staging::AllocateScratch() {
@@ -410,40 +404,12 @@ absl::Status Staging::CheckFinite(const Row& row) const {
   // With separate momenta the gradient is looked at, not the rescaled row.
   const std::vector<double>& squares =
       shape_.separate ? row.gradient_ : row.self_;
-  double sum = 0;
-  for (const double part : squares) sum += part;
-  if (std::isfinite(sum)) {
-    if (!shape_.separate) return absl::OkStatus();
-    return CheckNorm(absl::StrCat("vector ", row.index_), "norm ",
-                     std::sqrt(sum), shape_.dtype);
-  }
-  // Rare: find the element that is to blame.
-  std::vector<std::byte> block;
-  for (size_t b = 0; b < blocks_; ++b) {
-    if (std::isfinite(squares[b])) continue;
-    const size_t offset = b * BlockBytes();
-    block.resize(std::min(BlockBytes(), VectorBytes() - offset));
-    const absl::Status status = kernels_->CopyToHost(
-        block.data(), static_cast<const std::byte*>(row.vector_) + offset,
-        block.size());
-    if (!status.ok()) return status;
-    const size_t e = shape_.dtype == Dtype::kFloat32
-                         ? FirstNonFinite<float>(block)
-                         : FirstNonFinite<double>(block);
-    const size_t element = offset / SizeOf(shape_.dtype) + e;
-    if (e < block.size() / SizeOf(shape_.dtype)) {
-      return MakeError(absl::StatusCode::kInvalidArgument,
-                       {"NON_FINITE",
-                        absl::StrCat("vector ", row.index_, "[", element, "]"),
-                        "NaN or Inf",
-                        "finite numbers",
-                        {{"index", absl::StrCat(row.index_)},
-                         {"element", absl::StrCat(element)}}});
-    }
-  }
-  return InvalidField("OUT_OF_SCALE", absl::StrCat("vector ", row.index_),
-                      "a sum of squares that is not finite",
-                      "numbers whose squares can be summed in float64");
+  const absl::Status status = concord::CheckFinite(
+      {row.index_, shape_.dtype, shape_.num_parameters, row.vector_}, squares,
+      kernels_);
+  if (!status.ok() || !shape_.separate) return status;
+  return CheckNorm(absl::StrCat("vector ", row.index_), "norm ",
+                   std::sqrt(row.gradient_square()), shape_.dtype);
 }
 
 absl::StatusOr<std::vector<Staging::Row*>> Staging::CompleteRows() {

@@ -93,6 +93,7 @@ class Staging {
   // a second one. Set before rows are staged, exchanged at a commit (the old
   // momentum becomes the next slot).
   void SetMemory(int slot, void* memory, void* second = nullptr);
+  void* memory(int slot) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // With separate momenta, before rows are staged: the memory for rows in the
   // making, and the factors of the row that loss `index`'s next update makes.

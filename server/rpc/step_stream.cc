@@ -66,9 +66,10 @@ absl::Status StepStream::Run() {
     more = ReadMessage();
     if (!more.ok()) return more.status();
     if (!*more) {
-      if (!in_step_) return absl::OkStatus();
+      if (!in_step_ && !rank_->awaits_micro_batch()) return absl::OkStatus();
       return InvalidField("PROTOCOL_VIOLATION", "message", "end of the stream",
-                          "the rest of the step's chunks");
+                          in_step_ ? "the rest of the step's chunks"
+                                   : "the step's next micro-batch");
     }
     switch (request_.message_case()) {
       case v1::StepRequest::kHeader:
@@ -87,7 +88,7 @@ absl::Status StepStream::Run() {
     }
     if (status.ok() && in_step_ && rank_->complete()) {
       in_step_ = false;
-      status = Answer();
+      if (!rank_->awaits_micro_batch()) status = Answer();
     }
   }
   return status;

@@ -49,7 +49,7 @@ absl::StatusOr<std::unique_ptr<CombineCall>> CombineCall::Start(
   const bool host_accessible = parts.kernels->host_accessible();
   const absl::StatusOr<uint64_t> bytes =
       ReservedBytes(*options, host_accessible, /*keeps_committed=*/false,
-                    /*update_history=*/0);
+                    /*update_history=*/0, /*gathered_vectors=*/0);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
       parts.budget->Reserve(*bytes);

@@ -12,6 +12,7 @@
 #include "google/protobuf/util/message_differencer.h"
 #include "google/protobuf/util/time_util.h"
 #include "operators/errors.h"
+#include "operators/momentum/gathered_rows.h"
 #include "proto/options/combiner_options.h"
 #include "proto/options/operator_options.h"
 #include "proto/wire/checksum.h"
@@ -298,12 +299,12 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
                          absl::StrCat(result.min_workers()),
                          absl::StrCat("0 (all) … ", result.num_workers()));
   }
-  if (result.max_ranks_per_vector() > 1) {
+  if (result.max_ranks_per_vector() > result.num_workers()) {
     return InvalidOption("session.max_ranks_per_vector",
                          absl::StrCat(result.max_ranks_per_vector()),
-                         "0 or 1; one rank brings a loss in this release");
+                         absl::StrCat("0 (for 1) … ", result.num_workers()));
   }
-  result.set_max_ranks_per_vector(0);
+  if (result.max_ranks_per_vector() == 0) result.set_max_ranks_per_vector(1);
   status = NormalizeDurability(limits, &result);
   if (!status.ok()) return status;
   status = CheckLayout(result);
@@ -436,10 +437,16 @@ std::optional<Difference> FirstDifference(const v1::Session& left,
   return std::move(reporter.first);
 }
 
+uint64_t GatheredVectors(const v1::Session& normalized) {
+  return uint64_t{normalized.max_ranks_per_vector() - 1} *
+         normalized.max_vectors_per_step();
+}
+
 absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
                                        bool host_accessible,
                                        bool keeps_committed,
-                                       uint64_t update_history) {
+                                       uint64_t update_history,
+                                       uint64_t gathered_vectors) {
   // One update that is sent; one more where the last one must be kept; one on
   // the device where the host cannot see it; the history.
   const bool keeps =
@@ -449,7 +456,9 @@ absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
   const uint64_t updates =
       1 + (keeps ? 1 : 0) + (host_accessible ? 0 : 1) + update_history;
   const uint64_t element = SizeOf(options.dtype);
-  const uint64_t held = MomentumOperator::MemoryBytes(options, keeps_committed);
+  const uint64_t held =
+      MomentumOperator::MemoryBytes(options, keeps_committed) +
+      GatheredRows::MemoryBytes(options, gathered_vectors);
   const uint64_t most = std::numeric_limits<uint64_t>::max() - held;
   if (options.num_parameters > most / element / updates) {
     return CheckLimit("memory_budget_bytes", "num_parameters",

@@ -60,12 +60,17 @@ std::optional<Difference> FirstDifference(const v1::Session& left,
 
 // Vectors' memory of an operator and of the updates it needs on a device
 // (`host_accessible`: commits go straight into the update), and of the updates
-// before the last one that are kept. LIMIT_EXCEEDED where the size is beyond
-// what can be counted.
+// before the last one that are kept, and of gathered vectors. LIMIT_EXCEEDED
+// where the size is beyond what can be counted.
 absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
                                        bool host_accessible,
                                        bool keeps_committed,
-                                       uint64_t update_history);
+                                       uint64_t update_history,
+                                       uint64_t gathered_vectors);
+
+// Vectors that a normalized session keeps besides its operator's because
+// several ranks may bring the same loss.
+uint64_t GatheredVectors(const v1::Session& normalized);
 
 // See concord.v1.Session.layout_hash. 0 without segments.
 uint64_t LayoutHash(const v1::Layout& layout);

@@ -37,6 +37,8 @@ absl::Status RankStream::Begin(const v1::StepHeader& header) {
   contribution_ = *std::move(contribution);
   cursor_ = ChunkCursor(header.vectors_size(), session_->vector_bytes_,
                         joined_.max_chunk_bytes());
+  awaits_micro_batch_ =
+      header.has_accumulation() && !header.accumulation().last();
   return absl::OkStatus();
 }
 
@@ -92,6 +94,10 @@ absl::StatusOr<StepReply> RankStream::Finish(
     return InvalidField("PROTOCOL_VIOLATION", "chunk.vector",
                         absl::StrCat("the end, at ", cursor_.vector()),
                         "all announced vectors");
+  }
+  if (awaits_micro_batch_) {
+    return InvalidField("PROTOCOL_VIOLATION", "header.accumulation.last",
+                        "false", "true, of the last micro-batch");
   }
   return session_->Finish(stream_.get(), is_cancelled);
 }

@@ -79,6 +79,11 @@ class RankStream {
   // All bytes that the header announced are in; at once without vectors.
   bool complete() const { return cursor_.complete(); }
 
+  // What the header announced is one of several micro-batches and not the last:
+  // once it is complete, Begin the next one. Its vectors are added to those
+  // before.
+  bool awaits_micro_batch() const { return awaits_micro_batch_; }
+
   // Counts the contribution and waits until the round is solved; the update is
   // then still being written (follow it). CANCELLED when `is_cancelled` says so
   // (it is called with the session's lock held: it must be quick and not call
@@ -100,6 +105,7 @@ class RankStream {
   // The step under way; the caller's own, no lock.
   ChunkCursor cursor_;
   std::shared_ptr<Contribution> contribution_;  // Null: vectors are dropped.
+  bool awaits_micro_batch_ = false;
   const v1::Joined joined_;
 };
 

@@ -157,7 +157,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   }
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
       ToOperatorOptions(options), options_.kernels->host_accessible(),
-      keeps_steps, options.update_history());
+      keeps_steps, options.update_history(), GatheredVectors(options));
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
       budget_->Reserve(*bytes);
@@ -177,6 +177,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   parts.kernels = options_.kernels;
   parts.committers = &committers_;
   parts.reservation = *std::move(reservation);
+  parts.budget = budget_;
   parts.clock = options_.clock;
   parts.max_chunk_bytes = options_.limits.max_chunk_bytes;
   parts.state = std::move(state);

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "concord/state/state.pb.h"
 #include "concord/v1/step.pb.h"
+#include "operators/momentum/gathered_rows.h"
 #include "operators/momentum/momentum_operator.h"
 #include "server/session/diagnostics.h"
 #include "server/session/update.h"
@@ -43,9 +44,14 @@ struct Contribution {
   std::vector<double> loss_weights;  // The same length, > 0.
   std::vector<int> active;           // Empty: says nothing.
   bool counted = false;              // Complete. Guarded by Session::mutex_.
+  // Its vectors are kept whole until the round closes (GatheredRows).
+  bool gathers = false;
 
   // Guarded by Session::staging_mutex_: appending reads, giving up writes.
   std::vector<MomentumOperator::StagedRow*> rows;
+  // With `gathers`: of `indexes`, and of the vectors of the header under way.
+  std::vector<GatheredRows::Row*> gathered;
+  std::vector<GatheredRows::Row*> arriving;
   absl::Status given_up;  // Not OK: its rows are gone, for this reason.
   bool late = false;      // Its rows are gone too; what still comes is dropped.
 };
@@ -62,6 +68,8 @@ struct Round {
   std::vector<std::shared_ptr<Contribution>> contributions;  // By rank; null.
   uint32_t joined = 0;
   uint32_t counted = 0;
+  // Who counts is known, and what was gathered is being averaged.
+  bool closing = false;
   // The end: one of the two.
   std::shared_ptr<const SolvedStep> solved;
   absl::Status failed;
@@ -75,6 +83,9 @@ struct Stream {
   absl::Status ended;    // Not OK: what every further call returns.
   bool waiting = false;  // In a wait of the session, which will see it.
   bool busy = false;     // Between Begin and EndStep.
+  // Busy with a micro-batch that is not the last; which one comes next.
+  bool accumulates = false;
+  uint32_t next_micro_batch = 0;
 
   // The step under way.
   uint64_t step = 0;

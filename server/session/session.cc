@@ -78,6 +78,13 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
                                session->parts_.kernels, std::move(storage));
   if (!made.ok()) return made.status();
   session->operator_ = *std::move(made);
+  const v1::Session& options = session->parts_.options;
+  auto gathered = std::make_unique<GatheredRows>(
+      session->operator_.get(), session->parts_.kernels.get(),
+      /*lends=*/options.max_ranks_per_vector() > 1);
+  const absl::Status added = gathered->AddMemory(GatheredVectors(options));
+  if (!added.ok()) return added;
+  session->gathered_ = std::move(gathered);
   if (session->parts_.state != nullptr) {
     absl::MutexLock lock(&session->mutex_);
     if (record.has_value()) session->TakeUp(*record);
@@ -297,6 +304,7 @@ absl::Status Session::EndStep(Stream* stream) {
   stream->round = nullptr;
   stream->contribution = nullptr;
   stream->replay = {};
+  stream->accumulates = false;
   last_used_ = parts_.clock->Now();
   if (draining_ && stream->ended.ok()) stream->ended = Draining();
   Wake();

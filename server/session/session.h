@@ -46,6 +46,7 @@
 #include "concord/v1/session.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/kernels.h"
+#include "operators/momentum/gathered_rows.h"
 #include "operators/momentum/momentum_operator.h"
 #include "server/session/checkpoint.h"
 #include "server/session/clock.h"
@@ -69,6 +70,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::shared_ptr<Kernels> kernels;
     CommitterPool* committers = nullptr;
     std::unique_ptr<MemoryBudget::Reservation> reservation;
+    std::shared_ptr<MemoryBudget> budget;  // For what comes on top.
     const Clock* clock = nullptr;
     uint64_t max_chunk_bytes = 0;
     // Where every committed step is kept; null: nowhere. With `stored`, the
@@ -252,8 +254,18 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status CheckAgainstRound(uint32_t rank,
                                  const v1::StepHeader& header) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status StageRows(Contribution* contribution)
-      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // The stream's contribution is in the open round and not complete.
+  bool TakesVectors(const Stream& stream) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status BeginMicroBatch(Stream* stream, const v1::StepHeader& header)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Opens what the header announces.
+  absl::Status StageRows(const v1::StepHeader& header,
+                         Contribution* contribution)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  absl::Status GatherRows(const v1::StepHeader& header,
+                          Contribution* contribution)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_, staging_mutex_);
   // OK as reason: it came too late, the rest of it is read and dropped.
   void GiveUp(Contribution* contribution, const absl::Status& reason)
       ABSL_LOCKS_EXCLUDED(staging_mutex_);
@@ -301,7 +313,12 @@ class Session : public std::enable_shared_from_this<Session> {
   void KeepInHistory() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- Solve, commit, replay (session_commit.cc) ----
-  // Solves the open round, or fails it.
+  // Closes the open round with what is complete: solves or fails it, perhaps in
+  // the background, where long vectors have to be averaged first.
+  void CloseRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AverageInBackground(const std::shared_ptr<Round>& round)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+  // All rows of the open round are staged: solves or fails it.
   void SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const v1::StepResult> MakeResult(const Round& round) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
@@ -369,6 +386,10 @@ class Session : public std::enable_shared_from_this<Session> {
   mutable absl::Mutex staging_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
   std::unique_ptr<MomentumOperator> operator_
       ABSL_PT_GUARDED_BY(staging_mutex_);
+  std::unique_ptr<GatheredRows> gathered_ ABSL_PT_GUARDED_BY(staging_mutex_);
+  // Of gathered_'s memory that micro-batches have needed.
+  std::vector<std::unique_ptr<MemoryBudget::Reservation>> more_reserved_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace concord

@@ -55,12 +55,59 @@ RecordedLosses AverageLosses(const Round& round) {
 
 }  // namespace
 
+void Session::CloseRound() {
+  const std::shared_ptr<Round> round = round_;
+  TakeOutLate(round.get());
+  const bool gathers =
+      absl::c_any_of(round->contributions, [](const auto& part) {
+        return part != nullptr && part->gathers && !part->indexes.empty();
+      });
+  if (gathers && vector_bytes_ > kInlineCommitBytes) {
+    round->closing = true;
+    parts_.committers->Run([self = shared_from_this(), round] {
+      self->AverageInBackground(round);
+    });
+    return;
+  }
+  absl::Status status;
+  if (gathers) {
+    absl::MutexLock lock(&staging_mutex_);
+    status = gathered_->Ingest();
+  }
+  if (status.ok()) {
+    SolveRound();
+  } else {
+    FailRound(status);
+  }
+}
+
+void Session::AverageInBackground(const std::shared_ptr<Round>& round) {
+  absl::Status status;
+  {
+    absl::MutexLock lock(&staging_mutex_);
+    status = gathered_->Ingest();
+  }
+  absl::MutexLock lock(&mutex_);
+  if (!round->failed.ok()) {
+    // The session was closed meanwhile.
+    absl::MutexLock staging_lock(&staging_mutex_);
+    operator_->Reset();
+  } else if (status.ok()) {
+    SolveRound();
+  } else {
+    FailRound(status);
+  }
+}
+
 void Session::SolveRound() {
   // All that can fail comes before the solve.
   const std::shared_ptr<Round> round = round_;
-  TakeOutLate(round.get());
   absl::StatusOr<std::shared_ptr<Update>> update = updates_->Acquire();
   if (!update.ok()) {
+    {
+      absl::MutexLock lock(&staging_mutex_);
+      operator_->Reset();
+    }
     FailRound(update.status());
     return;
   }
@@ -87,6 +134,8 @@ void Session::SolveRound() {
       Reached(Phase::kSolve);
       solved->ranks = RankTimes(*round, *solved);
       if (inline_commit) trailer = Commit(*solved);
+    } else {
+      operator_->Reset();
     }
   }
   if (!status.ok()) {

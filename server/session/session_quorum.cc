@@ -32,7 +32,8 @@ std::shared_ptr<Round> Session::NewRound(uint64_t step, absl::Time now) const {
 
 void Session::Count(Stream* stream, absl::Time now) {
   Round* const round = stream->round.get();
-  if (round_.get() != round || stream->contribution == nullptr ||
+  if (round_.get() != round || round->closing ||
+      stream->contribution == nullptr ||
       round->contributions[stream->rank] != stream->contribution ||
       stream->contribution->counted) {
     return;
@@ -43,6 +44,7 @@ void Session::Count(Stream* stream, absl::Time now) {
 }
 
 absl::Time Session::EndOf(const Round& round) const {
+  if (round.closing) return absl::InfiniteFuture();
   return std::min(round.deadline, round.quorum_at + round.straggler_timeout);
 }
 
@@ -56,9 +58,9 @@ bool Session::IsDue(const Round& round, absl::Time now) const {
 }
 
 void Session::CheckRound(absl::Time now) {
-  if (round_ == nullptr) return;
+  if (round_ == nullptr || round_->closing) return;
   if (IsDue(*round_, now)) {
-    SolveRound();
+    CloseRound();
     return;
   }
   if (now < round_->deadline) return;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -36,14 +37,46 @@ std::string FieldOf(const char* list, int position, const char* field) {
   return absl::StrCat("header.", list, "[", position, "].", field);
 }
 
-absl::Status BroughtByAnotherRank(int position, uint32_t index, uint32_t rank) {
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   {"DUPLICATE_INDEX",
-                    FieldOf("vectors", position, "index"),
-                    absl::StrCat(index),
-                    absl::StrCat("a loss that rank ", rank,
-                                 " has not brought to this round already"),
-                    {{"rank", absl::StrCat(rank)}}});
+absl::Status BroughtByOthers(int position, uint32_t index,
+                             const std::vector<uint32_t>& ranks) {
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {"DUPLICATE_INDEX",
+       FieldOf("vectors", position, "index"),
+       absl::StrCat(index),
+       ranks.size() == 1
+           ? absl::StrCat("a loss that rank ", ranks.front(),
+                          " has not brought to this round already")
+           : absl::StrCat("a loss that ranks ", absl::StrJoin(ranks, ", "),
+                          " have not brought to this round already"),
+       {{"rank", absl::StrCat(ranks.front())}}});
+}
+
+double WeightOf(double sample_weight) {
+  return sample_weight == 0 ? 1 : sample_weight;
+}
+
+absl::Status OutOfTurn(const v1::StepHeader& header, uint32_t accepted) {
+  return InvalidField("PROTOCOL_VIOLATION", "header.accumulation.micro_batch",
+                      header.has_accumulation()
+                          ? absl::StrCat(header.accumulation().micro_batch())
+                          : "not set",
+                      absl::StrCat(accepted));
+}
+
+// What counts of a header besides its vectors; of several micro-batches the
+// last one's.
+void ReadHeader(const v1::StepHeader& header, Contribution* contribution) {
+  contribution->loss_indexes.clear();
+  contribution->losses.clear();
+  contribution->loss_weights.clear();
+  for (const v1::LossValue& loss : header.losses()) {
+    contribution->loss_indexes.push_back(static_cast<int>(loss.index()));
+    contribution->losses.push_back(loss.value());
+    contribution->loss_weights.push_back(WeightOf(loss.sample_weight()));
+  }
+  contribution->active.assign(header.active().begin(), header.active().end());
+  absl::c_sort(contribution->active);
 }
 
 // Ranks that name active losses must name the same ones.
@@ -71,14 +104,6 @@ absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
   const v1::Session& options = parts_.options;
   if (header.attempt() == 0) {
     return InvalidField("PROTOCOL_VIOLATION", "header.attempt", "0", ">= 1");
-  }
-  if (header.has_accumulation()) {
-    return MakeError(absl::StatusCode::kUnimplemented,
-                     {"NOT_SERVED",
-                      "header.accumulation",
-                      "given",
-                      "a rank's whole contribution in one header",
-                      {}});
   }
   if (header.layout_hash() != 0 &&
       header.layout_hash() != options.layout_hash()) {
@@ -218,11 +243,17 @@ absl::StatusOr<std::shared_ptr<Contribution>> Session::Begin(
   if (!status.ok()) return status;
   absl::MutexLock lock(&mutex_);
   if (!stream->ended.ok()) return stream->ended;
+  if (stream->busy && stream->accumulates) {
+    status = BeginMicroBatch(stream, header);
+    if (!status.ok()) return status;
+    return TakesVectors(*stream) ? stream->contribution : nullptr;
+  }
   if (stream->busy) {
     return InvalidField("PROTOCOL_VIOLATION", "header.step",
                         absl::StrCat(header.step()),
                         "no header before the step under way has ended");
   }
+  if (header.accumulation().micro_batch() != 0) return OutOfTurn(header, 0);
   stream->begun_at = last_used_ = parts_.clock->Now();
   CheckRound(stream->begun_at);
   status = CheckStep(stream->rank, header);
@@ -245,30 +276,78 @@ absl::StatusOr<std::shared_ptr<Contribution>> Session::Begin(
   }
   stream->busy = true;
   ++busy_;
-  const bool counted =
-      stream->contribution != nullptr && stream->contribution->counted;
-  return counted ? nullptr : stream->contribution;
+  stream->accumulates =
+      header.has_accumulation() && !header.accumulation().last();
+  stream->next_micro_batch = 1;
+  return TakesVectors(*stream) ? stream->contribution : nullptr;
+}
+
+bool Session::TakesVectors(const Stream& stream) const {
+  return stream.contribution != nullptr && round_ == stream.round &&
+         round_->contributions[stream.rank] == stream.contribution &&
+         !stream.contribution->counted;
+}
+
+absl::Status Session::BeginMicroBatch(Stream* stream,
+                                      const v1::StepHeader& header) {
+  if (!header.has_accumulation() ||
+      header.accumulation().micro_batch() != stream->next_micro_batch) {
+    return OutOfTurn(header, stream->next_micro_batch);
+  }
+  const RankSlot& slot = ranks_[stream->rank];
+  if (header.step() != stream->step || header.attempt() != slot.attempt ||
+      header.epoch() != epoch_) {
+    return InvalidField(
+        "PROTOCOL_VIOLATION", "header.step",
+        absl::StrCat(header.step(), ", attempt ", header.attempt()),
+        absl::StrCat(stream->step, ", attempt ", slot.attempt,
+                     ": the step whose micro-batches are coming"));
+  }
+  last_used_ = parts_.clock->Now();
+  CheckRound(last_used_);
+  if (stream->round != nullptr && !stream->round->failed.ok()) {
+    return stream->round->failed;
+  }
+  if (TakesVectors(*stream)) {
+    absl::Status status = CheckAgainstRound(stream->rank, header);
+    if (status.ok()) status = StageRows(header, stream->contribution.get());
+    if (!status.ok()) return status;
+    ReadHeader(header, stream->contribution.get());
+  }
+  stream->accumulates = !header.accumulation().last();
+  ++stream->next_micro_batch;
+  return absl::OkStatus();
 }
 
 absl::Status Session::CheckAgainstRound(uint32_t rank,
                                         const v1::StepHeader& header) const {
-  size_t vectors = header.vectors_size();
-  for (const std::shared_ptr<Contribution>& other : round_->contributions) {
-    if (other == nullptr || other->rank == rank) continue;
-    vectors += other->indexes.size();
-    for (int i = 0; i < header.vectors_size(); ++i) {
-      const uint32_t index = header.vectors(i).index();
-      if (absl::c_linear_search(other->indexes, static_cast<int>(index))) {
-        return BroughtByAnotherRank(i, index, other->rank);
-      }
-    }
-    const absl::Status status = CheckActive(header, *other);
+  absl::btree_set<int> losses;
+  for (const std::shared_ptr<Contribution>& present : round_->contributions) {
+    if (present == nullptr) continue;
+    losses.insert(present->indexes.begin(), present->indexes.end());
+    if (present->rank == rank) continue;
+    const absl::Status status = CheckActive(header, *present);
     if (!status.ok()) return status;
   }
+  for (int i = 0; i < header.vectors_size(); ++i) {
+    const int index = static_cast<int>(header.vectors(i).index());
+    if (!losses.insert(index).second) {
+      std::vector<uint32_t> others;
+      for (const std::shared_ptr<Contribution>& other : round_->contributions) {
+        if (other != nullptr && other->rank != rank &&
+            absl::c_linear_search(other->indexes, index)) {
+          others.push_back(other->rank);
+        }
+      }
+      if (others.size() >= parts_.options.max_ranks_per_vector()) {
+        return BroughtByOthers(i, header.vectors(i).index(), others);
+      }
+    }
+  }
   const uint32_t most = parts_.options.max_vectors_per_step();
-  if (vectors > most) {
+  if (losses.size() > most) {
     return InvalidField("TOO_MANY_VECTORS", "header.vectors",
-                        absl::StrCat(vectors, " of all ranks together"),
+                        absl::StrCat(losses.size(), " of all ranks together"),
                         absl::StrCat("at most ", most, " per step"));
   }
   return absl::OkStatus();
@@ -292,24 +371,21 @@ absl::Status Session::JoinRound(Stream* stream, const v1::StepHeader& header) {
       ranks_[stream->rank].absent = false;
       return absl::OkStatus();
     }
+    if (round->closing) {
+      // Too late: it waits for what the others get.
+      stream->round = round;
+      return absl::OkStatus();
+    }
     const absl::Status status = CheckAgainstRound(stream->rank, header);
     if (!status.ok()) return status;
   }
   auto contribution = std::make_shared<Contribution>();
   contribution->rank = stream->rank;
   contribution->begun_at = stream->begun_at;
-  for (const v1::VectorHeader& vector : header.vectors()) {
-    contribution->indexes.push_back(static_cast<int>(vector.index()));
-  }
-  for (const v1::LossValue& loss : header.losses()) {
-    contribution->loss_indexes.push_back(static_cast<int>(loss.index()));
-    contribution->losses.push_back(loss.value());
-    contribution->loss_weights.push_back(
-        loss.sample_weight() == 0 ? 1 : loss.sample_weight());
-  }
-  contribution->active.assign(header.active().begin(), header.active().end());
-  absl::c_sort(contribution->active);
-  const absl::Status status = StageRows(contribution.get());
+  contribution->gathers =
+      parts_.options.max_ranks_per_vector() > 1 || header.has_accumulation();
+  ReadHeader(header, contribution.get());
+  const absl::Status status = StageRows(header, contribution.get());
   if (!status.ok()) return status;
   round->contributions[stream->rank] = contribution;
   ++round->joined;
@@ -321,10 +397,17 @@ absl::Status Session::JoinRound(Stream* stream, const v1::StepHeader& header) {
   return absl::OkStatus();
 }
 
-absl::Status Session::StageRows(Contribution* contribution) {
-  if (contribution->indexes.empty()) return absl::OkStatus();
+absl::Status Session::StageRows(const v1::StepHeader& header,
+                                Contribution* contribution) {
+  if (header.vectors().empty()) {
+    absl::MutexLock lock(&staging_mutex_);
+    contribution->arriving.clear();
+    return absl::OkStatus();
+  }
   absl::MutexLock lock(&staging_mutex_);
-  for (const int index : contribution->indexes) {
+  if (contribution->gathers) return GatherRows(header, contribution);
+  for (const v1::VectorHeader& vector : header.vectors()) {
+    const int index = static_cast<int>(vector.index());
     absl::StatusOr<MomentumOperator::StagedRow*> row = operator_->Stage(index);
     if (!row.ok()) {
       for (MomentumOperator::StagedRow* staged : contribution->rows) {
@@ -333,9 +416,65 @@ absl::Status Session::StageRows(Contribution* contribution) {
       contribution->rows.clear();
       return row.status();
     }
+    contribution->indexes.push_back(index);
     contribution->rows.push_back(*row);
   }
   return absl::OkStatus();
+}
+
+absl::Status Session::GatherRows(const v1::StepHeader& header,
+                                 Contribution* contribution) {
+  const auto known = [&](uint32_t index) {
+    return absl::c_find(contribution->indexes, static_cast<int>(index)) -
+           contribution->indexes.begin();
+  };
+  if (parts_.options.max_ranks_per_vector() == 1) {
+    // Only micro-batches need memory, which is therefore not reserved.
+    size_t more = 0;
+    for (const v1::VectorHeader& vector : header.vectors()) {
+      more += known(vector.index()) ==
+              static_cast<ptrdiff_t>(contribution->indexes.size());
+    }
+    if (more > gathered_->free_rows()) {
+      more -= gathered_->free_rows();
+      const uint64_t bytes = GatheredRows::MemoryBytes(operator_options_, more);
+      auto reservation = parts_.budget->Reserve(bytes);
+      if (!reservation.ok()) return reservation.status();
+      const absl::Status status = gathered_->AddMemory(more);
+      if (!status.ok()) return status;
+      more_reserved_.push_back(*std::move(reservation));
+      current_.set_memory_bytes(current_.memory_bytes() + bytes);
+    }
+  }
+  const size_t before = contribution->gathered.size();
+  contribution->arriving.clear();
+  absl::Status status;
+  for (const v1::VectorHeader& vector : header.vectors()) {
+    const size_t position = known(vector.index());
+    if (position == contribution->indexes.size()) {
+      const int index = static_cast<int>(vector.index());
+      const absl::StatusOr<GatheredRows::Row*> row =
+          gathered_->Open(index, contribution->rank);
+      status = row.status();
+      if (!status.ok()) break;
+      contribution->indexes.push_back(index);
+      contribution->gathered.push_back(*row);
+    } else {
+      status = gathered_->Add(contribution->gathered[position]);
+      if (!status.ok()) break;
+    }
+    GatheredRows::Row* const row = contribution->gathered[position];
+    gathered_->SetWeight(row, WeightOf(vector.sample_weight()));
+    contribution->arriving.push_back(row);
+  }
+  if (!status.ok()) {
+    for (size_t i = before; i < contribution->gathered.size(); ++i) {
+      gathered_->Drop(contribution->gathered[i]);
+    }
+    contribution->gathered.resize(before);
+    contribution->indexes.resize(before);
+  }
+  return status;
 }
 
 absl::Status Session::Append(Contribution* contribution, size_t vector,
@@ -344,6 +483,14 @@ absl::Status Session::Append(Contribution* contribution, size_t vector,
   absl::ReaderMutexLock lock(&staging_mutex_);
   if (!contribution->given_up.ok()) return contribution->given_up;
   if (contribution->late) return absl::OkStatus();
+  if (contribution->gathers) {
+    GatheredRows::Row* const row = contribution->arriving[vector];
+    for (const absl::Span<const std::byte> bytes : data) {
+      const absl::Status status = gathered_->Append(row, bytes);
+      if (!status.ok()) return status;
+    }
+    return ends_vector ? gathered_->Complete(row) : absl::OkStatus();
+  }
   MomentumOperator::StagedRow* const row = contribution->rows[vector];
   for (const absl::Span<const std::byte> bytes : data) {
     const absl::Status status = operator_->Append(row, bytes);
@@ -361,6 +508,8 @@ void Session::GiveUp(Contribution* contribution, const absl::Status& reason) {
     operator_->Drop(row);
   }
   contribution->rows.clear();
+  for (GatheredRows::Row* row : contribution->gathered) gathered_->Drop(row);
+  contribution->gathered.clear();
 }
 
 void Session::Withdraw(Stream* stream, const absl::Status& reason) {
