@@ -12,11 +12,14 @@
 #include "absl/status/statusor.h"
 #include "operators/kernels/cpu_kernels.h"
 #include "operators/kernels/torch_module.h"
+#include "server/crash_at.h"
 #include "server/rpc/event_log.h"
 #include "server/rpc/process.h"
 #include "server/rpc/server.h"
 #include "server/rpc/version.h"
 #include "server/server_options.h"
+#include "server/storage/state_directory.h"
+#include "server/storage/state_file.h"
 
 namespace concord {
 namespace {
@@ -63,6 +66,13 @@ absl::StatusOr<std::shared_ptr<Kernels>> MakeKernels(
   return MakeCpuKernels(options.threads);
 }
 
+absl::StatusOr<std::unique_ptr<StateDirectory>> OpenStateDirectory(
+    const std::string& path) {
+  const absl::StatusOr<std::string> boot_id = ReadBootId();
+  if (!boot_id.ok()) return boot_id.status();
+  return StateDirectory::Open(path, *boot_id);
+}
+
 int Run(const ServerOptions& options) {
   StopSignals signals;
   KeepLibrary();  // Starts threads: after the signals are kept from them.
@@ -80,11 +90,46 @@ int Run(const ServerOptions& options) {
              {"threads", int64_t{(*kernels)->threads()}},
              {"memory_budget_bytes",
               static_cast<int64_t>(options.limits.memory_budget_bytes)}});
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
-      {.listen = options.listen,
-       .allow_insecure_remote = options.allow_insecure_remote,
-       .sessions = {.kernels = *kernels, .limits = options.limits},
-       .log = &log});
+  SessionRegistry::Options sessions;
+  sessions.kernels = *kernels;
+  sessions.limits = options.limits;
+  std::unique_ptr<StateDirectory> storage;
+  if (!options.state_dir.empty()) {
+    absl::StatusOr<std::unique_ptr<StateDirectory>> opened =
+        OpenStateDirectory(options.state_dir);
+    if (!opened.ok()) {
+      std::fprintf(stderr, "concord-server: --state-dir=%s: %s\n",
+                   options.state_dir.c_str(),
+                   std::string(opened.status().message()).c_str());
+      return 1;
+    }
+    storage = *std::move(opened);
+    sessions.storage = storage.get();
+    sessions.on_checkpoint = [&log](const std::string& session,
+                                    const absl::Status& status) {
+      log.Write(
+          status.ok() ? "checkpoint_created" : "checkpoint_failed",
+          {{"session", session}, {"message", std::string(status.message())}});
+    };
+    sessions.limits.has_state_directory = true;
+    sessions.limits.default_durability = (*kernels)->host_accessible()
+                                             ? v1::DURABILITY_STEP
+                                             : v1::DURABILITY_CHECKPOINT;
+  }
+  if (!options.crash_at.empty()) {
+    absl::StatusOr<PhaseHook> crash = CrashAt(options.crash_at);
+    if (!crash.ok()) {
+      std::fprintf(stderr, "concord-server: --crash-at: %s\n",
+                   std::string(crash.status().message()).c_str());
+      return 1;
+    }
+    sessions.phase = *std::move(crash);
+  }
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start({.listen = options.listen,
+                     .allow_insecure_remote = options.allow_insecure_remote,
+                     .sessions = std::move(sessions),
+                     .log = &log});
   if (!server.ok()) {
     std::fprintf(stderr, "concord-server: %s\n",
                  std::string(server.status().message()).c_str());

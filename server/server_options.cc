@@ -89,9 +89,21 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
                  "Memory for all sessions' vectors, e.g. 512MiB or 8GB; "
                  "default: 80 % of what the machine or control group has")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
-  app.add_option("--idle-ttl", idle_ttl,
-                 "A session that nobody uses for this long is deleted, unless "
-                 "it was created with a time of its own")
+  app.add_option("--state-dir", options.state_dir,
+                 "Directory, made if there is none, in which sessions outlive "
+                 "the server; one server at a time. Sessions are durable by "
+                 "default then: every step on the cpu, checkpoints on a GPU");
+  app.add_option(
+         "--crash-at", options.crash_at,
+         "For tests of durability: PHASE:COUNT, kill this process the "
+         "COUNT-th time that it reaches receive, ingest, solve, commit, "
+         "switch, trailer or checkpoint")
+      ->group("");
+  app.add_option(
+         "--idle-ttl", idle_ttl,
+         "A session that nobody uses for this long is deleted (put away "
+         "to the state directory where its steps are durable), unless "
+         "it was created with a time of its own")
       ->check(PositiveDuration());
   app.add_option("--drain-timeout", drain_timeout,
                  "After SIGTERM or SIGINT open rounds may take this long")

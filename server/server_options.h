@@ -17,6 +17,8 @@ struct ServerOptions {
   std::string device = "auto";  // auto, cpu, cuda, cuda:<i>
   int threads = 1;
   Limits limits;
+  std::string state_dir;  // Empty: nothing is durable.
+  std::string crash_at;   // Of tests: "phase:count".
   absl::Duration drain_timeout = absl::Seconds(30);
 };
 

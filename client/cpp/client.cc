@@ -20,6 +20,8 @@ namespace {
 
 using Stub = v1::Concord::Stub;
 
+constexpr size_t kStateChunkBytes = 1 << 20;
+
 absl::Status ValidateOptions(const ClientOptions& options) {
   if (options.chunk_bytes == 0) {
     return InvalidField("INVALID_OPTION", "chunk_bytes", "0",
@@ -61,6 +63,17 @@ class Client::Impl {
                                    Response*),
       const Request& request, const CallOptions& options,
       uint32_t* failed_tries = nullptr) {
+    return Try<Response>(
+        [&](Stub* stub, grpc::ClientContext* context, Response* response) {
+          return (stub->*method)(context, request, response);
+        },
+        options, failed_tries);
+  }
+
+  // `call(stub, context, &response)`, as often as it takes.
+  template <class Response, class Function>
+  absl::StatusOr<Response> Try(const Function& call, const CallOptions& options,
+                               uint32_t* failed_tries = nullptr) {
     absl::Status status = guard_.Check();
     if (!status.ok()) return status;
     const Limit limit(options.timeout, options.is_cancelled);
@@ -69,7 +82,7 @@ class Client::Impl {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(limit.deadline()));
       Response response;
-      status = FromGrpc((stub_.get()->*method)(&context, request, &response));
+      status = FromGrpc(call(stub_.get(), &context, &response));
       if (failed_tries != nullptr) *failed_tries = tries.failed();
       if (status.ok()) return response;
       if (!tries.Again(&status, absl::IsUnavailable(status))) return status;
@@ -180,6 +193,70 @@ absl::Status Client::DeleteSession(absl::string_view name,
           .status();
   if (absl::IsNotFound(status) && failed_tries > 0) return absl::OkStatus();
   return status;
+}
+
+absl::StatusOr<v1::Checkpoint> Client::CreateCheckpoint(
+    absl::string_view session, const CallOptions& options) {
+  v1::CreateCheckpointRequest request;
+  request.set_session(std::string(session));
+  return impl_->Call(&Stub::CreateCheckpoint, request, options);
+}
+
+absl::StatusOr<std::vector<v1::Checkpoint>> Client::ListCheckpoints(
+    absl::string_view session, const CallOptions& options) {
+  v1::ListCheckpointsRequest request;
+  request.set_session(std::string(session));
+  absl::StatusOr<v1::ListCheckpointsResponse> list =
+      impl_->Call(&Stub::ListCheckpoints, request, options);
+  if (!list.ok()) return list.status();
+  return std::vector<v1::Checkpoint>(list->checkpoints().begin(),
+                                     list->checkpoints().end());
+}
+
+absl::StatusOr<v1::Session> Client::RestoreSession(absl::string_view name,
+                                                   absl::string_view checkpoint,
+                                                   const CallOptions& options) {
+  v1::RestoreSessionRequest request;
+  request.set_name(std::string(name));
+  request.set_checkpoint(std::string(checkpoint));
+  return impl_->Call(&Stub::RestoreSession, request, options);
+}
+
+absl::StatusOr<std::string> Client::ExportSession(absl::string_view name,
+                                                  const CallOptions& options) {
+  v1::ExportSessionRequest request;
+  request.set_name(std::string(name));
+  return impl_->Try<std::string>(
+      [&](Stub* stub, grpc::ClientContext* context, std::string* file) {
+        const auto stream = stub->ExportSession(context, request);
+        v1::StateChunk chunk;
+        while (stream->Read(&chunk)) file->append(chunk.data());
+        return stream->Finish();
+      },
+      options);
+}
+
+absl::StatusOr<v1::Session> Client::ImportSession(absl::string_view name,
+                                                  absl::string_view file,
+                                                  const CallOptions& options) {
+  return impl_->Try<v1::Session>(
+      [&](Stub* stub, grpc::ClientContext* context, v1::Session* session) {
+        const auto stream = stub->ImportSession(context, session);
+        v1::ImportSessionRequest request;
+        request.mutable_target()->set_name(std::string(name));
+        bool open = stream->Write(request);
+        for (size_t begin = 0; open && begin < file.size();
+             begin += kStateChunkBytes) {
+          const absl::string_view piece =
+              absl::ClippedSubstr(file, begin, kStateChunkBytes);
+          request.mutable_chunk()->set_data(piece.data(), piece.size());
+          open = stream->Write(request);
+        }
+        // Where the server has ended the stream, Finish says why.
+        stream->WritesDone();
+        return stream->Finish();
+      },
+      options);
 }
 
 absl::StatusOr<CombineOutcome> Client::Combine(

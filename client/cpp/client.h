@@ -34,6 +34,7 @@
 #include "absl/types/span.h"
 #include "client/cpp/options.h"
 #include "client/cpp/session.h"
+#include "concord/v1/checkpoint.pb.h"
 #include "concord/v1/combine.pb.h"
 #include "concord/v1/server_info.pb.h"
 #include "concord/v1/session.pb.h"
@@ -91,6 +92,33 @@ class Client {
   // answer was lost gets NOT_FOUND, which then counts as success.
   absl::Status DeleteSession(absl::string_view name, absl::string_view uid = "",
                              const CallOptions& options = {});
+
+  // ---- State and checkpoints (checkpoint.proto) ----
+
+  // Takes one of the last committed step, or finds it.
+  absl::StatusOr<v1::Checkpoint> CreateCheckpoint(
+      absl::string_view session, const CallOptions& options = {});
+
+  // By step; also of a session that is gone.
+  absl::StatusOr<std::vector<v1::Checkpoint>> ListCheckpoints(
+      absl::string_view session, const CallOptions& options = {});
+
+  // Puts the session back to a checkpoint, the newest where `checkpoint` is
+  // empty: epoch + 1. Workers join again, with its committed step as
+  // resume_step. A retry whose first answer was lost restores once more, to the
+  // same state.
+  absl::StatusOr<v1::Session> RestoreSession(absl::string_view name,
+                                             absl::string_view checkpoint = "",
+                                             const CallOptions& options = {});
+
+  // The session's last committed state as a safetensors file.
+  absl::StatusOr<std::string> ExportSession(absl::string_view name,
+                                            const CallOptions& options = {});
+
+  // Makes such a file the session's state: epoch + 1, as RestoreSession.
+  absl::StatusOr<v1::Session> ImportSession(absl::string_view name,
+                                            absl::string_view file,
+                                            const CallOptions& options = {});
 
   // Combines num_vectors vectors of num_parameters elements of the header's
   // data type. `vectors[i]` and `result` (as long as one vector, not

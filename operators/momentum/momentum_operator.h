@@ -308,7 +308,10 @@ class MomentumOperator {
       const OperatorNumbers& numbers,
       absl::Span<const absl::Span<const std::byte>> vectors) = 0;
 
-  // The same as copies.
+  // The names of a snapshot's vectors.
+  virtual std::vector<std::string> VectorNames() const = 0;
+
+  // A snapshot as copies in host memory.
   virtual absl::StatusOr<OperatorState> Export() const = 0;
   absl::Status Import(const OperatorState& state);
 };

@@ -64,8 +64,6 @@ class StagedOperator : public MomentumOperator {
 
   // ---- For subclasses: the vectors of the state ----
 
-  // How they are called, in order; constant.
-  virtual std::vector<std::string> VectorNames() const = 0;
   // Their holder has changed: pointers into them are to be taken anew.
   virtual void OnVectors() = 0;
   virtual OperatorNumbers Numbers() const = 0;

@@ -84,10 +84,28 @@ Server::Server(Options options)
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   auto server = std::unique_ptr<Server>(new Server(std::move(options)));
+  // Before anybody can ask for them.
+  server->TakeUpStored();
   absl::Status status = server->Listen();
   if (!status.ok()) return status;
   server->reaper_ = std::thread([raw = server.get()] { raw->Reap(); });
   return server;
+}
+
+void Server::TakeUpStored() {
+  for (const SessionRegistry::TakenUp& taken : registry_->TakeUpStored()) {
+    if (taken.status.ok()) {
+      options_.log->Write(
+          "session_taken_up",
+          {{"session", taken.name},
+           {"committed_step", static_cast<int64_t>(taken.committed_step)}});
+    } else {
+      options_.log->Write("session_not_taken_up",
+                          {{"session", taken.name},
+                           {"reason", GetErrorReason(taken.status)},
+                           {"message", std::string(taken.status.message())}});
+    }
+  }
 }
 
 absl::Status Server::Listen() {

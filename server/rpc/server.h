@@ -69,6 +69,8 @@ class Server {
 
  private:
   explicit Server(Options options);
+  // Sessions that the state directory has from before.
+  void TakeUpStored();
   absl::Status Listen();
   // Deletes idle sessions now and then.
   void Reap();

@@ -33,6 +33,23 @@ class Service final : public v1::Concord::Service {
   grpc::Status DeleteSession(grpc::ServerContext* context,
                              const v1::DeleteSessionRequest* request,
                              google::protobuf::Empty* response) override;
+  // service_checkpoints.cc
+  grpc::Status CreateCheckpoint(grpc::ServerContext* context,
+                                const v1::CreateCheckpointRequest* request,
+                                v1::Checkpoint* response) override;
+  grpc::Status ListCheckpoints(grpc::ServerContext* context,
+                               const v1::ListCheckpointsRequest* request,
+                               v1::ListCheckpointsResponse* response) override;
+  grpc::Status RestoreSession(grpc::ServerContext* context,
+                              const v1::RestoreSessionRequest* request,
+                              v1::Session* response) override;
+  grpc::Status ExportSession(
+      grpc::ServerContext* context, const v1::ExportSessionRequest* request,
+      grpc::ServerWriter<v1::StateChunk>* stream) override;
+  grpc::Status ImportSession(
+      grpc::ServerContext* context,
+      grpc::ServerReader<v1::ImportSessionRequest>* stream,
+      v1::Session* response) override;
   grpc::Status Solve(grpc::ServerContext* context,
                      const v1::SolveRequest* request,
                      v1::SolveResponse* response) override;
@@ -45,6 +62,9 @@ class Service final : public v1::Concord::Service {
   grpc::Status ServeRawCombine(grpc::ServerContext* context,
                                ByteStream* stream);
   grpc::Status ServeRawWatch(grpc::ServerContext* context, ByteStream* stream);
+  // The answer of a method that has put a session back, and the log of it.
+  grpc::Status Restored(const char* event, absl::StatusOr<v1::Session> session,
+                        v1::Session* response);
   grpc::Status Refuse(const char* method, const absl::Status& status);
 
   SessionRegistry* const registry_;

@@ -23,6 +23,8 @@ absl::string_view MessageName(const v1::StepRequest& request) {
       return "chunk";
     case v1::StepRequest::kContribution:
       return "contribution";
+    case v1::StepRequest::kLeave:
+      return "leave";
     case v1::StepRequest::MESSAGE_NOT_SET:
       break;
   }
@@ -78,8 +80,10 @@ absl::Status StepStream::Run() {
       case v1::StepRequest::kContribution:
         status = OnContribution(request_.contribution());
         break;
+      case v1::StepRequest::kLeave:
+        return rank_->Leave();
       default:
-        status = OutOfOrder(request_, "header, contribution or chunk");
+        status = OutOfOrder(request_, "header, contribution, chunk or leave");
     }
     if (status.ok() && in_step_ && rank_->complete()) {
       in_step_ = false;

@@ -23,8 +23,9 @@ struct CombineCall::Work {
 
   // Writes the result; errors go to its readers.
   void Commit() {
-    const absl::StatusOr<uint64_t> checksum = WriteUpdate(
-        combination.get(), kernels.get(), device_update.get(), update.get());
+    const absl::StatusOr<uint64_t> checksum =
+        WriteUpdate(combination.get(), kernels.get(), device_update.get(),
+                    update.get(), [] {});
     if (!checksum.ok()) {
       update->Fail(checksum.status());
       return;
@@ -47,7 +48,8 @@ absl::StatusOr<std::unique_ptr<CombineCall>> CombineCall::Start(
   if (!options.ok()) return options.status();
   const bool host_accessible = parts.kernels->host_accessible();
   const absl::StatusOr<uint64_t> bytes =
-      ReservedBytes(*options, host_accessible);
+      ReservedBytes(*options, host_accessible, /*keeps_committed=*/false,
+                    /*update_history=*/0);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
       parts.budget->Reserve(*bytes);

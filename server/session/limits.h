@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "concord/v1/session.pb.h"
 
 namespace concord {
 
@@ -17,6 +18,10 @@ struct Limits {
   // `data` of one chunk: gRPC's default message limit less room for the rest.
   uint64_t max_chunk_bytes = (4ull << 20) - (64ull << 10);
   absl::Duration default_idle_ttl = absl::Hours(1);
+  // What a session gets that does not say. Without a state directory it cannot
+  // have anything else than NONE.
+  v1::Durability default_durability = v1::DURABILITY_NONE;
+  bool has_state_directory = false;
 };
 
 }  // namespace concord

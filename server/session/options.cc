@@ -21,6 +21,8 @@ namespace {
 
 using google::protobuf::util::MessageDifferencer;
 
+constexpr uint32_t kDefaultCheckpoints = 3;
+
 absl::Status InvalidOption(absl::string_view field, absl::string_view value,
                            absl::string_view accepted) {
   return InvalidField("INVALID_OPTION", field, value, accepted);
@@ -91,6 +93,37 @@ absl::Status NormalizeDuration(absl::string_view field, bool given,
   return InvalidOption(field, absl::FormatDuration(value),
                        absl::StrCat(absl::FormatDuration(least), " … ",
                                     absl::FormatDuration(most)));
+}
+
+absl::Status NormalizeDurability(const Limits& limits, v1::Session* session) {
+  if (session->durability() == v1::DURABILITY_UNSPECIFIED) {
+    session->set_durability(limits.default_durability);
+  }
+  if (!v1::Durability_IsValid(session->durability())) {
+    return InvalidOption("session.durability",
+                         absl::StrCat(session->durability()),
+                         "DURABILITY_NONE, DURABILITY_CHECKPOINT or "
+                         "DURABILITY_STEP");
+  }
+  const bool durable = session->durability() != v1::DURABILITY_NONE;
+  if (durable && !limits.has_state_directory) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     {"NOT_DURABLE",
+                      "session.durability",
+                      v1::Durability_Name(session->durability()),
+                      "DURABILITY_NONE; the server has no state directory",
+                      {}});
+  }
+  if (!durable) {
+    if (!session->has_checkpoints()) return absl::OkStatus();
+    return InvalidOption("session.checkpoints", "given",
+                         "none with DURABILITY_NONE");
+  }
+  v1::CheckpointPolicy& policy = *session->mutable_checkpoints();
+  if (policy.keep() == 0) policy.set_keep(kDefaultCheckpoints);
+  return NormalizeDuration("session.checkpoints.every", policy.has_every(),
+                           absl::ZeroDuration(), absl::ZeroDuration(),
+                           policy.mutable_every());
 }
 
 // Writes every default out.
@@ -255,10 +288,15 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
                              absl::Milliseconds(1), limits.default_idle_ttl,
                              result.mutable_idle_ttl());
   if (!status.ok()) return status;
-  if (result.min_workers() != 0) {
+  status =
+      NormalizeDuration("session.straggler_timeout",
+                        session.has_straggler_timeout(), absl::ZeroDuration(),
+                        absl::Seconds(10), result.mutable_straggler_timeout());
+  if (!status.ok()) return status;
+  if (result.min_workers() > result.num_workers()) {
     return InvalidOption("session.min_workers",
                          absl::StrCat(result.min_workers()),
-                         "0; this release closes no round with fewer ranks");
+                         absl::StrCat("0 (all) … ", result.num_workers()));
   }
   if (result.max_ranks_per_vector() > 1) {
     return InvalidOption("session.max_ranks_per_vector",
@@ -266,6 +304,8 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
                          "0 or 1; one rank brings a loss in this release");
   }
   result.set_max_ranks_per_vector(0);
+  status = NormalizeDurability(limits, &result);
+  if (!status.ok()) return status;
   status = CheckLayout(result);
   if (!status.ok()) return status;
   result.set_layout_hash(LayoutHash(result.layout()));
@@ -289,7 +329,8 @@ absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
   using google::protobuf::util::FieldMaskUtil;
   constexpr char kMutable[] =
       "options.combiner, options.momentum, options.loss_recorder, "
-      "round_timeout, send_timeout, idle_ttl, or fields of these";
+      "round_timeout, send_timeout, straggler_timeout, idle_ttl, min_workers, "
+      "or fields of these";
   if (request.update_mask().paths_size() == 0) {
     return InvalidOption("update_mask", "none", kMutable);
   }
@@ -302,7 +343,8 @@ absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
     bool may_change = false;
     for (const absl::string_view root :
          {"options.combiner", "options.momentum", "options.loss_recorder",
-          "round_timeout", "send_timeout", "idle_ttl"}) {
+          "round_timeout", "send_timeout", "straggler_timeout", "idle_ttl",
+          "min_workers"}) {
       may_change |=
           path == root || absl::StartsWith(path, absl::StrCat(root, "."));
     }
@@ -323,7 +365,9 @@ absl::StatusOr<v1::Session> MergeUpdate(const v1::Session& current,
   *result.mutable_options() = normalized->options();
   *result.mutable_round_timeout() = normalized->round_timeout();
   *result.mutable_send_timeout() = normalized->send_timeout();
+  *result.mutable_straggler_timeout() = normalized->straggler_timeout();
   *result.mutable_idle_ttl() = normalized->idle_ttl();
+  result.set_min_workers(normalized->min_workers());
   return result;
 }
 
@@ -393,14 +437,19 @@ std::optional<Difference> FirstDifference(const v1::Session& left,
 }
 
 absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
-                                       bool host_accessible) {
+                                       bool host_accessible,
+                                       bool keeps_committed,
+                                       uint64_t update_history) {
   // One update that is sent; one more where the last one must be kept; one on
-  // the device where the host cannot see it.
+  // the device where the host cannot see it; the history.
   const bool keeps =
-      std::holds_alternative<NoMomentumOptions>(options.momentum);
-  const uint64_t updates = 1 + (keeps ? 1 : 0) + (host_accessible ? 0 : 1);
+      update_history > 0 ||
+      (!keeps_committed &&
+       std::holds_alternative<NoMomentumOptions>(options.momentum));
+  const uint64_t updates =
+      1 + (keeps ? 1 : 0) + (host_accessible ? 0 : 1) + update_history;
   const uint64_t element = SizeOf(options.dtype);
-  const uint64_t held = MomentumOperator::MemoryBytes(options);
+  const uint64_t held = MomentumOperator::MemoryBytes(options, keeps_committed);
   const uint64_t most = std::numeric_limits<uint64_t>::max() - held;
   if (options.num_parameters > most / element / updates) {
     return CheckLimit("memory_budget_bytes", "num_parameters",

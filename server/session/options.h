@@ -59,10 +59,13 @@ std::optional<Difference> FirstDifference(const v1::Session& left,
                                           const v1::Session& right);
 
 // Vectors' memory of an operator and of the updates it needs on a device
-// (`host_accessible`: commits go straight into the update). LIMIT_EXCEEDED
-// where the size is beyond what can be counted.
+// (`host_accessible`: commits go straight into the update), and of the updates
+// before the last one that are kept. LIMIT_EXCEEDED where the size is beyond
+// what can be counted.
 absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
-                                       bool host_accessible);
+                                       bool host_accessible,
+                                       bool keeps_committed,
+                                       uint64_t update_history);
 
 // See concord.v1.Session.layout_hash. 0 without segments.
 uint64_t LayoutHash(const v1::Layout& layout);

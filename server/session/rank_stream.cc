@@ -101,4 +101,9 @@ absl::Status RankStream::EndStep() {
   return session_->EndStep(stream_.get());
 }
 
+absl::Status RankStream::Leave() {
+  contribution_.reset();
+  return session_->Depart(stream_.get());
+}
+
 }  // namespace concord

@@ -7,7 +7,7 @@
 //              send the result, the update's bytes as they become final and
 //              the trailer (reply.Trailer)
 //              stream->EndStep()
-//   leave      the destructor
+//   leave      stream->Leave(), where the worker says so; the destructor
 //
 // Every call that returns an error ends the stream: the caller passes the
 // status on and destroys the object. What that means for the round: a
@@ -88,6 +88,11 @@ class RankStream {
   // The reply is written. OK, or the status with which to end the stream now
   // (DRAINING): read no further header.
   absl::Status EndStep();
+
+  // The worker goes for good (step.proto's Leave): what it has not completed is
+  // taken out of the round, and rounds with a quorum do not wait for it. What
+  // ended the stream before, else OK; the object is good for nothing more.
+  absl::Status Leave();
 
  private:
   const std::shared_ptr<Session> session_;

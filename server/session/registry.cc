@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -14,6 +15,7 @@
 #include "operators/momentum/momentum_operator.h"
 #include "server/session/messages.h"
 #include "server/session/options.h"
+#include "server/session/stored_session.h"
 
 namespace concord {
 namespace {
@@ -28,6 +30,16 @@ absl::Status NotFound(absl::string_view name) {
                                                  std::string(name),
                                                  "the name of a session",
                                                  {}});
+}
+
+absl::Status StateProblem(absl::StatusCode code, const char* reason,
+                          const std::string& id, const std::string& why) {
+  return MakeError(code, {reason, "", "", "", {{"session", id}, {"why", why}}},
+                   absl::StrCat("the state file of ", id, ": ", why));
+}
+
+bool KeepsSteps(const v1::Session& session) {
+  return session.durability() == v1::DURABILITY_STEP;
 }
 
 absl::Status Exists(const Session& existing, const v1::Session& wanted,
@@ -56,9 +68,21 @@ absl::Status Exists(const Session& existing, const v1::Session& wanted,
 SessionRegistry::SessionRegistry(Options options)
     : options_(std::move(options)),
       budget_(MemoryBudget::Make(options_.limits.memory_budget_bytes)),
-      committers_(options_.committer_threads) {}
+      committers_(options_.committer_threads),
+      checkpointers_(1) {}
 
 SessionRegistry::~SessionRegistry() = default;
+
+absl::Status SessionRegistry::CheckUid(const Session& session,
+                                       absl::string_view uid) {
+  if (uid.empty() || uid == session.uid()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"SESSION_REPLACED",
+                    "uid",
+                    std::string(uid),
+                    session.uid(),
+                    {{"uid", session.uid()}}});
+}
 
 absl::Status SessionRegistry::CheckOpen() const {
   if (!draining_) return absl::OkStatus();
@@ -75,24 +99,21 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
   absl::StatusOr<v1::Session> normalized =
       NormalizeSession(request.session(), options_.limits);
   if (!normalized.ok()) return normalized.status();
-  const absl::StatusOr<uint64_t> bytes = ReservedBytes(
-      ToOperatorOptions(*normalized), options_.kernels->host_accessible());
-  if (!bytes.ok()) return bytes.status();
-
   absl::MutexLock lock(&mutex_);
   const absl::Status open = CheckOpen();
   if (!open.ok()) return open;
   std::string name = absl::StrCat(kPrefix, request.session_id());
-  while (request.session_id().empty() &&
-         (name == kPrefix || sessions_.contains(name))) {
+  while (request.session_id().empty() && (name == kPrefix || IsTaken(name))) {
     name = absl::StrFormat("%s%012x", kPrefix,
                            absl::Uniform<uint64_t>(random_, 0, 1ull << 48));
   }
-  if (const auto found = sessions_.find(name); found != sessions_.end()) {
+  if (IsTaken(name)) {
+    const absl::StatusOr<std::shared_ptr<Session>> existing = Find(name);
+    if (!existing.ok()) return existing.status();
     const absl::StatusOr<v1::Session> present =
-        NormalizeSession(found->second->options(), options_.limits);
+        NormalizeSession((*existing)->options(), options_.limits);
     if (!present.ok()) return present.status();
-    return Exists(*found->second, *normalized, *present);
+    return Exists(**existing, *normalized, *present);
   }
   const uint32_t most = options_.limits.max_sessions;
   if (sessions_.size() >= most) {
@@ -105,44 +126,187 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
                        {"value", absl::StrCat(sessions_.size() + 1)},
                        {"accepted", absl::StrCat(most)}}});
   }
+  v1::Session options = *std::move(normalized);
+  options.set_name(name);
+  options.set_uid(absl::StrFormat("%016x%016x",
+                                  absl::Uniform<uint64_t>(random_),
+                                  absl::Uniform<uint64_t>(random_)));
+  options.set_epoch(1);
+  options.set_device(options_.kernels->device());
+  *options.mutable_create_time() =
+      google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
+          absl::ToUnixNanos(options_.clock->Now()));
+  absl::StatusOr<std::shared_ptr<Session>> session =
+      Make(std::move(options), nullptr, std::nullopt);
+  if (!session.ok()) return session.status();
+  if (!request.restore_from().empty()) {
+    const absl::StatusOr<v1::Session> restored =
+        RestoreFrom(request.restore_from(), session->get());
+    if (!restored.ok()) {
+      (*session)->Close(restored.status());
+      if (options_.storage != nullptr) {
+        options_.storage->RemoveState(absl::StripPrefix(name, kPrefix))
+            .IgnoreError();
+      }
+      return restored.status();
+    }
+  }
+  sessions_.emplace(name, *session);
+  return (*session)->Describe();
+}
+
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
+    v1::Session options, std::shared_ptr<StateFile> state,
+    std::optional<state::Record> stored) {
+  const bool keeps_steps = KeepsSteps(options);
+  const absl::StatusOr<uint64_t> bytes = ReservedBytes(
+      ToOperatorOptions(options), options_.kernels->host_accessible(),
+      keeps_steps, options.update_history());
+  if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
       budget_->Reserve(*bytes);
   if (!reservation.ok()) return reservation.status();
-
+  options.set_memory_bytes(*bytes);
+  const std::string id(absl::StripPrefix(options.name(), kPrefix));
+  const bool creates = keeps_steps && state == nullptr;
+  if (creates) {
+    absl::StatusOr<std::shared_ptr<StateFile>> created =
+        options_.storage->CreateState(id, StateShape(options), options.uid(),
+                                      options.SerializeAsString());
+    if (!created.ok()) return created.status();
+    state = *std::move(created);
+  }
   Session::Parts parts;
-  parts.options = *std::move(normalized);
-  parts.options.set_name(name);
-  parts.options.set_uid(absl::StrFormat("%016x%016x",
-                                        absl::Uniform<uint64_t>(random_),
-                                        absl::Uniform<uint64_t>(random_)));
-  parts.options.set_epoch(1);
-  parts.options.set_memory_bytes(*bytes);
-  parts.options.set_device(options_.kernels->device());
-  *parts.options.mutable_create_time() =
-      google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
-          absl::ToUnixNanos(options_.clock->Now()));
+  parts.options = std::move(options);
   parts.kernels = options_.kernels;
   parts.committers = &committers_;
   parts.reservation = *std::move(reservation);
   parts.clock = options_.clock;
   parts.max_chunk_bytes = options_.limits.max_chunk_bytes;
+  parts.state = std::move(state);
+  parts.stored = std::move(stored);
+  parts.phase = options_.phase;
+  if (parts.options.durability() != v1::DURABILITY_NONE) {
+    absl::StatusOr<std::unique_ptr<CheckpointDirectory>> checkpoints =
+        options_.storage->OpenCheckpoints(id);
+    if (!checkpoints.ok()) return checkpoints.status();
+    parts.checkpoints = *std::move(checkpoints);
+    parts.take_checkpoint = [this](std::shared_ptr<Session> due) {
+      checkpointers_.Run([this, due = std::move(due)] {
+        const absl::Status status = due->Checkpoint().status();
+        if (options_.on_checkpoint != nullptr) {
+          options_.on_checkpoint(due->name(), status);
+        }
+      });
+    };
+  }
   absl::StatusOr<std::shared_ptr<Session>> session =
       Session::Create(std::move(parts));
-  if (!session.ok()) return session.status();
-  sessions_.emplace(name, *session);
-  return (*session)->Describe();
+  if (!session.ok() && creates) {
+    // Of the two errors the first is the one to tell.
+    options_.storage->RemoveState(id).IgnoreError();
+  }
+  return session;
+}
+
+bool SessionRegistry::IsTaken(const std::string& name) const {
+  return sessions_.contains(name) || unusable_.contains(name) ||
+         (options_.storage != nullptr &&
+          options_.storage->HasState(absl::StripPrefix(name, kPrefix)));
+}
+
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::TakeUp(
+    const std::string& id) {
+  absl::StatusOr<std::shared_ptr<StateFile>> file =
+      options_.storage->OpenState(id);
+  if (!file.ok()) return file.status();
+  v1::Session created;
+  state::Record record;
+  if (!created.ParseFromString((*file)->creation()) ||
+      !record.ParseFromString((*file)->record()) ||
+      created.uid() != (*file)->identity()) {
+    return StateProblem(absl::StatusCode::kDataLoss, "STATE_DAMAGED", id,
+                        "a message in it is unreadable");
+  }
+  if (created.name() != absl::StrCat(kPrefix, id)) {
+    return StateProblem(absl::StatusCode::kFailedPrecondition, "STATE_FOREIGN",
+                        id, absl::StrCat("it is of ", created.name()));
+  }
+  const absl::Status intact =
+      CheckVectors(record, (*file)->shape().vector_bytes, file->get());
+  if (!intact.ok()) return intact;
+  v1::Session options = WithOptions(created, record.options());
+  return Make(std::move(options), *std::move(file), std::move(record));
+}
+
+absl::Status SessionRegistry::WithCheckpoint(const absl::Status& status,
+                                             const std::string& id) const {
+  absl::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (!detail.has_value()) return status;
+  const absl::StatusOr<CheckpointFile> newest =
+      options_.storage->NewestCheckpoint(id);
+  const std::string checkpoint =
+      newest.ok() ? absl::StrCat(kPrefix, id, "/checkpoints/", newest->step)
+                  : "";
+  detail->metadata.emplace_back("checkpoint", checkpoint);
+  return MakeError(
+      status.code(), *std::move(detail),
+      absl::StrCat(kPrefix, id, " cannot be used; ",
+                   checkpoint.empty() ? "there is no checkpoint"
+                                      : "its newest checkpoint is ",
+                   checkpoint, ": ", status.message()));
+}
+
+std::vector<SessionRegistry::TakenUp> SessionRegistry::TakeUpStored() {
+  if (options_.storage == nullptr) return {};
+  absl::MutexLock lock(&mutex_);
+  const absl::StatusOr<std::vector<std::string>> ids =
+      options_.storage->StoredSessions();
+  if (!ids.ok()) return {{"", ids.status(), 0}};
+  std::vector<TakenUp> result;
+  for (const std::string& id : *ids) {
+    const std::string name = absl::StrCat(kPrefix, id);
+    const absl::StatusOr<std::shared_ptr<Session>> session = Find(name);
+    result.push_back(
+        {name, session.status(),
+         session.ok() ? (*session)->Describe().committed_step() : 0});
+  }
+  return result;
+}
+
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Find(
+    absl::string_view name) {
+  if (const auto found = sessions_.find(name); found != sessions_.end()) {
+    return found->second;
+  }
+  if (const auto found = unusable_.find(name); found != unusable_.end()) {
+    return found->second;
+  }
+  const std::string id(absl::StripPrefix(name, kPrefix));
+  if (options_.storage == nullptr || !absl::StartsWith(name, kPrefix) ||
+      !IsSessionId(id) || !options_.storage->HasState(id)) {
+    return NotFound(name);
+  }
+  absl::StatusOr<std::shared_ptr<Session>> session = TakeUp(id);
+  if (session.ok()) {
+    sessions_.emplace(name, *session);
+  } else if (session.status().code() == absl::StatusCode::kDataLoss ||
+             session.status().code() == absl::StatusCode::kFailedPrecondition) {
+    // It will not be better the next time; a lack of memory may be.
+    session = WithCheckpoint(session.status(), id);
+    unusable_.emplace(name, session.status());
+  }
+  return session;
 }
 
 absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Get(
-    absl::string_view name) const {
-  std::shared_ptr<Session> session;
+    absl::string_view name) {
+  absl::StatusOr<std::shared_ptr<Session>> session = NotFound(name);
   {
     absl::MutexLock lock(&mutex_);
-    const auto found = sessions_.find(name);
-    if (found == sessions_.end()) return NotFound(name);
-    session = found->second;
+    session = Find(name);
   }
-  session->Touch();
+  if (session.ok()) (*session)->Touch();
   return session;
 }
 
@@ -171,12 +335,8 @@ absl::StatusOr<v1::Session> SessionRegistry::Update(
   const absl::StatusOr<std::shared_ptr<Session>> session =
       Get(request.session().name());
   if (!session.ok()) return session.status();
-  const std::string& uid = (*session)->uid();
-  if (!request.uid().empty() && request.uid() != uid) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition,
-        {"SESSION_REPLACED", "uid", request.uid(), uid, {{"uid", uid}}});
-  }
+  const absl::Status status = CheckUid(**session, request.uid());
+  if (!status.ok()) return status;
   return (*session)->ChangeOptions([&](const v1::Session& current) {
     return MergeUpdate(current, request, options_.limits);
   });
@@ -184,21 +344,28 @@ absl::StatusOr<v1::Session> SessionRegistry::Update(
 
 absl::Status SessionRegistry::Delete(const v1::DeleteSessionRequest& request) {
   std::shared_ptr<Session> session;
+  absl::Status removed;
   {
     absl::MutexLock lock(&mutex_);
-    const auto found = sessions_.find(request.name());
-    if (found == sessions_.end()) return NotFound(request.name());
-    const std::string& uid = found->second->uid();
-    if (!request.uid().empty() && request.uid() != uid) {
-      return MakeError(
-          absl::StatusCode::kFailedPrecondition,
-          {"SESSION_REPLACED", "uid", request.uid(), uid, {{"uid", uid}}});
+    const absl::StatusOr<std::shared_ptr<Session>> found = Find(request.name());
+    if (!found.ok() && !unusable_.contains(request.name())) {
+      return found.status();
     }
-    session = std::move(found->second);
-    sessions_.erase(found);
+    if (found.ok()) {
+      const absl::Status status = CheckUid(**found, request.uid());
+      if (!status.ok()) return status;
+      session = *found;
+    }
+    sessions_.erase(request.name());
+    unusable_.erase(request.name());
+    // Under the lock: a session of that name made anew has files of its own.
+    if (options_.storage != nullptr) {
+      removed = options_.storage->RemoveSession(
+          absl::StripPrefix(request.name(), kPrefix));
+    }
   }
-  session->Close(NotFound(request.name()));
-  return absl::OkStatus();
+  if (session != nullptr) session->Close(NotFound(request.name()));
+  return removed;
 }
 
 absl::StatusOr<std::unique_ptr<RankStream>> SessionRegistry::Join(
@@ -222,23 +389,37 @@ absl::StatusOr<std::unique_ptr<CombineCall>> SessionRegistry::StartCombine(
 
 std::vector<std::string> SessionRegistry::ReapIdle() {
   std::vector<std::shared_ptr<Session>> idle;
+  std::vector<std::string> names;
   {
     absl::MutexLock lock(&mutex_);
     for (auto it = sessions_.begin(); it != sessions_.end();) {
-      if (it->second->Reap()) {
-        idle.push_back(std::move(it->second));
-        it = sessions_.erase(it);
-      } else {
+      if (!it->second->Reap()) {
         ++it;
+        continue;
       }
+      names.push_back(it->first);
+      if (KeepsSteps(it->second->options())) {
+        // Before anybody can ask for it again and open its file.
+        it->second->Close(MakeError(
+            absl::StatusCode::kUnavailable, {"SESSION_PARKED", "", "", "", {}},
+            "the session was just put away; ask for it again"));
+        // What a crash would leave is as good on this machine.
+        PutAway(it->second.get(), absl::InfiniteFuture()).IgnoreError();
+      } else {
+        idle.push_back(it->second);
+      }
+      it = sessions_.erase(it);
     }
   }
-  std::vector<std::string> names;
   for (const std::shared_ptr<Session>& session : idle) {
     session->Close(NotFound(session->name()));
-    names.push_back(session->name());
   }
   return names;
+}
+
+absl::Status SessionRegistry::PutAway(Session* session,
+                                      absl::Time deadline) const {
+  return session->CloseState([&] { return options_.clock->Now() >= deadline; });
 }
 
 void SessionRegistry::Drain(absl::Time deadline) {
@@ -253,6 +434,10 @@ void SessionRegistry::Drain(absl::Time deadline) {
   for (const auto& session : sessions) session->StartDraining();
   for (const auto& session : sessions) session->AwaitQuiet(deadline);
   for (const auto& session : sessions) session->Close(reason);
+  for (const auto& session : sessions) {
+    // What does not get done is as after a crash.
+    PutAway(session.get(), deadline).IgnoreError();
+  }
 }
 
 void SessionRegistry::Describe(v1::ServerInfo* info) const {

@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "concord/v1/checkpoint.pb.h"
 #include "concord/v1/combine.pb.h"
 #include "concord/v1/server_info.pb.h"
 #include "concord/v1/session.pb.h"
@@ -36,8 +38,10 @@
 #include "server/session/committer.h"
 #include "server/session/limits.h"
 #include "server/session/memory_budget.h"
+#include "server/session/phase.h"
 #include "server/session/rank_stream.h"
 #include "server/session/session.h"
+#include "server/storage/state_directory.h"
 
 namespace concord {
 
@@ -48,17 +52,34 @@ class SessionRegistry {
     Limits limits;
     const Clock* clock = Clock::Real();
     int committer_threads = 2;  // Long commits that run at the same time.
+    // Where durable sessions are kept; null: nowhere. Outlives the registry.
+    const StateDirectory* storage = nullptr;
+    // Told of every checkpoint that was taken by a session's policy, on any
+    // thread. Null: nobody.
+    std::function<void(const std::string& session, const absl::Status& status)>
+        on_checkpoint;
+    PhaseHook phase;  // For tests.
   };
 
   explicit SessionRegistry(Options options);
   ~SessionRegistry();
+
+  // Takes up the sessions that the state directory has from before; to be
+  // called once, before all else. Those that cannot be used are kept aside:
+  // every call that names one gets the status, but for Delete.
+  struct TakenUp {
+    std::string name;
+    absl::Status status;
+    uint64_t committed_step = 0;
+  };
+  std::vector<TakenUp> TakeUpStored();
 
   // ALREADY_EXISTS, SESSION_EXISTS where the name is taken: metadata "uid",
   // and "field", "value", "existing" when an option differs.
   absl::StatusOr<v1::Session> Create(const v1::CreateSessionRequest& request);
 
   // `name` is "sessions/{id}".
-  absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name) const;
+  absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name);
   absl::StatusOr<v1::ListSessionsResponse> List(
       const v1::ListSessionsRequest& request) const;
 
@@ -69,6 +90,23 @@ class SessionRegistry {
   // last of them has let go.
   absl::Status Delete(const v1::DeleteSessionRequest& request);
 
+  // ---- Checkpoints (registry_checkpoints.cc); errors as checkpoint.proto
+  // says.
+  absl::StatusOr<v1::Checkpoint> CreateCheckpoint(
+      const v1::CreateCheckpointRequest& request);
+  absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
+      const v1::ListCheckpointsRequest& request) const;
+  absl::StatusOr<v1::Session> Restore(const v1::RestoreSessionRequest& request);
+  absl::StatusOr<SessionSnapshot> Snapshot(
+      const v1::ExportSessionRequest& request);
+  // `file`: a whole checkpoint.
+  absl::StatusOr<v1::Session> Import(
+      const v1::ImportSessionRequest::Target& target,
+      absl::Span<const std::byte> file);
+  // The longest file that Import would take for this session.
+  absl::StatusOr<uint64_t> LargestImport(
+      const v1::ImportSessionRequest::Target& target);
+
   // Finds the session of `join` and joins it; see Session::Join.
   absl::StatusOr<std::unique_ptr<RankStream>> Join(
       const v1::Join& join,
@@ -78,12 +116,16 @@ class SessionRegistry {
       const v1::CombineHeader& header);
 
   // Deletes sessions that were idle for their idle_ttl and fails rounds that
-  // are past their deadline; returns the names of what it deleted.
+  // are past their deadline; returns the names of what it deleted. A session
+  // whose steps are kept is put away to the disk instead: its memory is free,
+  // and it is back when it is asked for.
   std::vector<std::string> ReapIdle();
 
   // Refuses new sessions, joins, combinations and rounds from now on, cancels
   // streams that have nothing under way, waits until open rounds are answered
-  // or `deadline` (of the clock) has come, then cancels the rest.
+  // or `deadline` (of the clock) has come, then cancels the rest. In the time
+  // that is left sessions whose steps are kept are written out and marked as
+  // clean.
   void Drain(absl::Time deadline);
 
   // Device, methods, limits and use; not `version` and `streams`.
@@ -92,7 +134,31 @@ class SessionRegistry {
   const Limits& limits() const { return options_.limits; }
 
  private:
+  // OK where `uid` is empty or this creation's.
+  static absl::Status CheckUid(const Session& session, absl::string_view uid);
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The session of this name, from the disk where it was put away.
+  absl::StatusOr<std::shared_ptr<Session>> Find(absl::string_view name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<Session>> FindCreation(absl::string_view name,
+                                                        absl::string_view uid)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<v1::Session> RestoreFrom(absl::string_view checkpoint,
+                                          Session* session) const;
+  // The error that says why a stored session cannot be used, with what can.
+  absl::Status WithCheckpoint(const absl::Status& status,
+                              const std::string& id) const;
+  absl::StatusOr<std::shared_ptr<Session>> TakeUp(const std::string& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Reserves memory and makes the session of `options`, new or as stored.
+  absl::StatusOr<std::shared_ptr<Session>> Make(
+      v1::Session options, std::shared_ptr<StateFile> state,
+      std::optional<state::Record> stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsTaken(const std::string& name) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Marks a closed session's file as clean, if there is time.
+  absl::Status PutAway(Session* session, absl::Time deadline) const;
 
   const Options options_;
   const std::shared_ptr<MemoryBudget> budget_;
@@ -101,9 +167,13 @@ class SessionRegistry {
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_
       ABSL_GUARDED_BY(mutex_);
+  // Why sessions that are stored cannot be used, by name.
+  std::map<std::string, absl::Status, std::less<>> unusable_
+      ABSL_GUARDED_BY(mutex_);
 
   // Last, so that commits under way end before sessions go.
   CommitterPool committers_;
+  CommitterPool checkpointers_;  // One at a time: they share a disk.
 };
 
 }  // namespace concord

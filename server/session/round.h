@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "concord/state/state.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/momentum/momentum_operator.h"
 #include "server/session/diagnostics.h"
@@ -26,6 +27,9 @@ struct SolvedStep {
   absl::Time solved_at;
   absl::Duration solve;
   std::vector<RankTime> ranks;  // Of those who contributed.
+  // Of a durable session, what its record says beside the operator's state and
+  // the answer; null else.
+  std::shared_ptr<const state::Record> record;
 };
 
 // What one rank brings to a round.
@@ -43,12 +47,18 @@ struct Contribution {
   // Guarded by Session::staging_mutex_: appending reads, giving up writes.
   std::vector<MomentumOperator::StagedRow*> rows;
   absl::Status given_up;  // Not OK: its rows are gone, for this reason.
+  bool late = false;      // Its rows are gone too; what still comes is dropped.
 };
 
 // A round that collects. Guarded by Session::mutex_.
 struct Round {
   uint64_t step = 0;
   absl::Time deadline;
+  // Contributions that suffice; then, where not all ranks do, this long after
+  // `quorum_at` the round goes on with those that are complete.
+  uint32_t quorum = 0;
+  absl::Duration straggler_timeout = absl::InfiniteDuration();
+  absl::Time quorum_at = absl::InfiniteFuture();
   std::vector<std::shared_ptr<Contribution>> contributions;  // By rank; null.
   uint32_t joined = 0;
   uint32_t counted = 0;
@@ -69,7 +79,8 @@ struct Stream {
   // The step under way.
   uint64_t step = 0;
   std::shared_ptr<Round> round;  // Null: a replay.
-  // Of this rank in `round`; perhaps complete on an older stream.
+  // Of this rank in `round`; perhaps complete on an older stream, perhaps taken
+  // out of the round as too late.
   std::shared_ptr<Contribution> contribution;
   // Null `round`: the answer that was there when the header came. Its update is
   // null where nobody held it any more.
@@ -85,6 +96,9 @@ struct RankSlot {
   std::vector<uint64_t> replaced;  // Older incarnations, newest last.
   uint64_t step = 0;               // The last header's.
   uint32_t attempt = 0;
+  // Has left, or was not in a round that was solved: rounds that may go on with
+  // a quorum do not wait for it.
+  bool absent = false;
 };
 
 }  // namespace concord

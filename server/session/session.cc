@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
 #include "server/session/options.h"
+#include "server/session/stored_session.h"
 
 namespace concord {
 namespace {
@@ -48,18 +49,41 @@ Session::Session(Parts parts)
       diagnostics_(std::make_shared<Diagnostics>(parts_.clock)),
       current_(parts_.options),
       round_timeout_(ToDuration(current_.round_timeout())),
+      straggler_timeout_(ToDuration(current_.straggler_timeout())),
       send_timeout_(ToDuration(current_.send_timeout())),
       idle_ttl_(ToDuration(current_.idle_ttl())),
       last_used_(parts_.clock->Now()),
-      ranks_(parts_.options.num_workers()) {}
+      ranks_(parts_.options.num_workers()),
+      last_checkpoint_at_(parts_.clock->Now()) {}
 
 absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
+  std::optional<state::Record> record = std::move(parts.stored);
+  parts.stored.reset();
   std::shared_ptr<Session> session(new Session(std::move(parts)));
+  OperatorStorage storage;
+  storage.vectors = session->parts_.state;
+  // Without momentum the update is the state; a checkpoint needs it.
+  storage.keeps_committed = storage.vectors != nullptr ||
+                            (session->parts_.checkpoints != nullptr &&
+                             session->parts_.kernels->host_accessible() &&
+                             std::holds_alternative<NoMomentumOptions>(
+                                 session->operator_options_.momentum));
+  if (record.has_value()) {
+    absl::StatusOr<StoredState> stored = StoredOf(*record);
+    if (!stored.ok()) return stored.status();
+    storage.stored = *std::move(stored);
+  }
   absl::StatusOr<std::unique_ptr<MomentumOperator>> made =
       MomentumOperator::Create(session->operator_options_,
-                               session->parts_.kernels);
+                               session->parts_.kernels, std::move(storage));
   if (!made.ok()) return made.status();
   session->operator_ = *std::move(made);
+  if (session->parts_.state != nullptr) {
+    absl::MutexLock lock(&session->mutex_);
+    if (record.has_value()) session->TakeUp(*record);
+    const absl::Status kept = session->KeepCommitted();
+    if (!kept.ok()) return kept;
+  }
   if (!session->parts_.kernels->host_accessible()) {
     absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
         session->parts_.kernels->Allocate(session->vector_bytes_);
@@ -77,6 +101,10 @@ absl::Duration Session::send_timeout() const {
 absl::StatusOr<v1::Session> Session::ChangeOptions(
     absl::FunctionRef<absl::StatusOr<v1::Session>(const v1::Session&)> merge) {
   absl::MutexLock lock(&mutex_);
+  // A durable session's record has the options and the committed step, both.
+  while (parts_.state != nullptr && committing_ != nullptr) {
+    Sleep(nullptr, absl::InfiniteDuration());
+  }
   if (!closed_.ok()) return closed_;
   absl::StatusOr<v1::Session> merged = merge(current_);
   if (!merged.ok()) return merged.status();
@@ -89,11 +117,15 @@ absl::StatusOr<v1::Session> Session::ChangeOptions(
   if (!status.ok()) return InSession(status, *merged);
   current_ = *std::move(merged);
   round_timeout_ = ToDuration(current_.round_timeout());
+  straggler_timeout_ = ToDuration(current_.straggler_timeout());
   send_timeout_ = ToDuration(current_.send_timeout());
   idle_ttl_ = ToDuration(current_.idle_ttl());
   last_used_ = parts_.clock->Now();
   pending_ = options;
   ApplyPending();
+  // What was promised holds after a crash, too, also while a round is open.
+  status = KeepCommitted();
+  if (!status.ok()) return status;
   return DescribeLocked();
 }
 
@@ -117,8 +149,14 @@ v1::Session Session::DescribeLocked() const {
   v1::Session message = current_;
   message.set_epoch(epoch_);
   message.set_committed_step(committed_step_);
+  if (checkpoint_.has_value()) {
+    message.set_last_checkpoint_step(checkpoint_->step);
+  }
   message.set_joined_ranks(absl::c_count_if(
       ranks_, [](const RankSlot& slot) { return slot.stream != nullptr; }));
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (ranks_[rank].absent) message.add_absent_ranks(rank);
+  }
   return message;
 }
 
@@ -152,16 +190,18 @@ absl::Status Session::CheckJoin(const v1::Join& join) const {
   if (absl::c_linear_search(slot.replaced, join.incarnation())) {
     return Superseded(join.rank(), slot.incarnation);
   }
-  const bool resumes =
-      join.has_resume_step() && (join.resume_step() == committed_step_ ||
-                                 join.resume_step() + 1 == committed_step_);
-  if (committed_step_ > 0 && !resumes) {
+  if (committed_step_ == 0) return absl::OkStatus();
+  const uint64_t oldest = OldestStep() - 1;
+  if (join.has_resume_step() && join.resume_step() < oldest) {
+    return ResyncError("join.resume_step", join.resume_step(), oldest);
+  }
+  if (!join.has_resume_step() || join.resume_step() > committed_step_) {
     return MakeError(
         absl::StatusCode::kFailedPrecondition,
         {"SESSION_IN_PROGRESS",
          "join.resume_step",
          join.has_resume_step() ? absl::StrCat(join.resume_step()) : "not set",
-         absl::StrCat(committed_step_ - 1, " or ", committed_step_),
+         absl::StrCat(oldest, " … ", committed_step_),
          {{"committed_step", absl::StrCat(committed_step_)}}},
         "a new incarnation must say which step it has applied last");
   }
@@ -290,7 +330,7 @@ bool Session::AwaitQuiet(absl::Time deadline) {
   absl::MutexLock lock(&mutex_);
   while (true) {
     const absl::Time now = parts_.clock->Now();
-    CheckDeadline(now);
+    CheckRound(now);
     EndIdleStreams();
     if (busy_ == 0 && round_ == nullptr && committing_ == nullptr) return true;
     if (now >= deadline) return false;
@@ -301,7 +341,7 @@ bool Session::AwaitQuiet(absl::Time deadline) {
 bool Session::Reap() {
   absl::MutexLock lock(&mutex_);
   const absl::Time now = parts_.clock->Now();
-  CheckDeadline(now);
+  CheckRound(now);
   return streams_ == 0 && committing_ == nullptr &&
          now - last_used_ >= idle_ttl_;
 }

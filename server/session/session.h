@@ -7,8 +7,14 @@
 // (Update). A rank that asks for the committed step again gets the same bytes,
 // from the update where somebody still holds it, else recomputed.
 //
-// A round that is past its deadline is failed by whoever notices first: a
-// waiting rank, the next header, or Reap.
+// With min_workers a round also goes on when every rank that is not absent has
+// brought its contribution, or straggler_timeout after the quorum was complete,
+// or at its deadline (session_quorum.cc). Who comes later is answered with what
+// was committed without it, and is absent until its next contribution.
+//
+// A round whose time has come is solved, or failed past its deadline, by
+// whoever notices first: a waiting rank, the next header, a rank that leaves,
+// or Reap.
 //
 // Locks, in the order in which they are taken:
 //   mutex_          who is joined, the round, what is committed; never held
@@ -21,8 +27,10 @@
 #define CONCORD_SERVER_SESSION_SESSION_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,20 +38,26 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "concord/state/state.pb.h"
 #include "concord/v1/checkpoint.pb.h"
 #include "concord/v1/session.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/kernels.h"
 #include "operators/momentum/momentum_operator.h"
+#include "server/session/checkpoint.h"
 #include "server/session/clock.h"
 #include "server/session/committer.h"
 #include "server/session/diagnostics.h"
 #include "server/session/memory_budget.h"
+#include "server/session/phase.h"
 #include "server/session/rank_stream.h"
 #include "server/session/round.h"
 #include "server/session/update.h"
+#include "server/storage/checkpoint_directory.h"
+#include "server/storage/state_file.h"
 
 namespace concord {
 
@@ -57,9 +71,20 @@ class Session : public std::enable_shared_from_this<Session> {
     std::unique_ptr<MemoryBudget::Reservation> reservation;
     const Clock* clock = nullptr;
     uint64_t max_chunk_bytes = 0;
+    // Where every committed step is kept; null: nowhere. With `stored`, the
+    // record of a session that was there before and goes on.
+    std::shared_ptr<StateFile> state;
+    std::optional<state::Record> stored;
+    // Where its checkpoints are; null: nowhere. `take_checkpoint` is called,
+    // with a lock held, when the session's policy asks for one: to call
+    // Checkpoint on some other thread.
+    std::shared_ptr<CheckpointDirectory> checkpoints;
+    std::function<void(std::shared_ptr<Session>)> take_checkpoint;
+    PhaseHook phase;
   };
 
-  // Allocates the session's vectors; RESOURCE_EXHAUSTED from the device.
+  // Allocates the session's vectors; RESOURCE_EXHAUSTED from the device, the
+  // errors of the state file.
   static absl::StatusOr<std::shared_ptr<Session>> Create(Parts parts);
 
   // The message: options, and where the session is now.
@@ -115,6 +140,28 @@ class Session : public std::enable_shared_from_this<Session> {
   // Says that the session is in use.
   void Touch();
 
+  // The last committed state, while steps go on.
+  absl::StatusOr<SessionSnapshot> Snapshot()
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
+  // Writes it into the session's checkpoints and removes those that are more
+  // than the policy keeps. NOT_DURABLE; the errors of checkpoint_directory.h.
+  absl::StatusOr<CheckpointFile> Checkpoint()
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
+  // Makes the state of a checkpoint the session's: epoch + 1, and the open
+  // round and all streams end with EPOCH_CHANGED. INVALID_ARGUMENT where it
+  // does not fit; then nothing changed but that the open round has failed.
+  absl::StatusOr<v1::Session> Restore(const StoredCheckpoint& stored)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
+  // Of a closed session whose steps are kept: writes everything out and marks
+  // the file as clean. Takes as long as the disk does.
+  // `give_up` is asked in between: DEADLINE_EXCEEDED, the file stays as a crash
+  // would leave it.
+  absl::Status CloseState(absl::FunctionRef<bool()> give_up)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
  private:
   friend class RankStream;
 
@@ -123,14 +170,41 @@ class Session : public std::enable_shared_from_this<Session> {
     uint64_t step = 0;
     std::shared_ptr<const v1::StepResult> result;
     v1::StepTrailer trailer;
-    // Held by its senders, or by `kept` in a session that cannot recompute it.
+    // Held by its senders, or by `kept` in a session that cannot recompute it
+    // or has a history.
     std::weak_ptr<Update> update;
     std::shared_ptr<Update> kept;
     std::vector<RankTime> ranks;
-    absl::Time time;
+    absl::Time time = absl::InfinitePast();  // Not known: from a file.
   };
 
   explicit Session(Parts parts);
+
+  // ---- What is kept of it (session_state.cc) ----
+  // Goes on from a record, whose state the operator has.
+  void TakeUp(const state::Record& record)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Epoch, options and ranks; null where nothing is kept.
+  std::shared_ptr<const state::Record> BeginRecord() const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The record with the operator's state, and the committed step's answer.
+  state::Record CompleteRecord(const state::Record& begun,
+                               const v1::StepResult* result,
+                               const v1::StepTrailer* trailer) const
+      ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  // Makes what is committed now the valid record, with the options of now.
+  absl::Status KeepCommitted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  void Reached(Phase phase) const {
+    if (parts_.phase != nullptr) parts_.phase(phase);
+  }
+
+  bool CheckpointIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckFits(const StoredCheckpoint& stored) const
+      ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  absl::StatusOr<uint64_t> ChecksumOfCommitted()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  absl::Status closed() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // ---- For RankStream (session.cc, session_round.cc) ----
   // The contribution to append to; null when the vectors are to be dropped.
@@ -142,7 +216,10 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<StepReply> Finish(Stream* stream,
                                    absl::FunctionRef<bool()> is_cancelled);
   absl::Status EndStep(Stream* stream);
+  // The stream has ended.
   void Leave(Stream* stream);
+  // The worker says that it goes for good (step.proto's Leave).
+  absl::Status Depart(Stream* stream);
   // What ended the stream, if anything did.
   absl::Status StreamStatus(const Stream* stream) const;
 
@@ -168,8 +245,6 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status CheckHeader(const v1::StepHeader& header) const;
   absl::Status CheckStep(uint32_t rank, const v1::StepHeader& header) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status StepError(uint64_t step) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status JoinRound(Stream* stream, const v1::StepHeader& header)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckAgainstRound(uint32_t rank,
@@ -177,6 +252,7 @@ class Session : public std::enable_shared_from_this<Session> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status StageRows(Contribution* contribution)
       ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // OK as reason: it came too late, the rest of it is read and dropped.
   void GiveUp(Contribution* contribution, const absl::Status& reason)
       ABSL_LOCKS_EXCLUDED(staging_mutex_);
   // Takes the stream's contribution out of the open round unless it counts.
@@ -184,14 +260,47 @@ class Session : public std::enable_shared_from_this<Session> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FailRound(const absl::Status& reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Fails the round when its deadline has come.
-  void CheckDeadline(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status AwaitCommit(Stream* stream,
                            absl::FunctionRef<bool()> is_cancelled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // ---- When a round ends (session_quorum.cc) ----
+  std::shared_ptr<Round> NewRound(uint64_t step, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts the stream's contribution, unless it is too late.
+  void Count(Stream* stream, absl::Time now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // When the round ends even if nobody comes any more.
+  absl::Time EndOf(const Round& round) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsDue(const Round& round, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Solves the open round when it is due, fails it when it is past its
+  // deadline; what came of it is in the round.
+  void CheckRound(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // From now on nobody adds to the round: takes out of it what is not complete.
+  void TakeOutLate(Round* round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // Ranks without a part in the round that was solved.
+  void NoteAbsent(const Round& round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- Earlier steps (session_history.cc) ----
+  absl::Status StepError(uint64_t step) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ResyncError(absl::string_view field, uint64_t step,
+                           uint64_t oldest) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The oldest step whose update can be had.
+  uint64_t OldestStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Null unless the step is in the history.
+  const SolvedStep* FindInHistory(uint64_t step) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // To be called before another step is committed.
+  void KeepInHistory() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // ---- Solve, commit, replay (session_commit.cc) ----
-  absl::Status SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Solves the open round, or fails it.
+  void SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const v1::StepResult> MakeResult(const Round& round) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
           ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
@@ -229,6 +338,7 @@ class Session : public std::enable_shared_from_this<Session> {
   v1::Session current_ ABSL_GUARDED_BY(mutex_);
   std::optional<OperatorOptions> pending_ ABSL_GUARDED_BY(mutex_);
   absl::Duration round_timeout_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration straggler_timeout_ ABSL_GUARDED_BY(mutex_);
   absl::Duration send_timeout_ ABSL_GUARDED_BY(mutex_);
   absl::Duration idle_ttl_ ABSL_GUARDED_BY(mutex_);
   absl::CondVar changed_;  // A round ended, a stream ended, a step committed.
@@ -245,6 +355,14 @@ class Session : public std::enable_shared_from_this<Session> {
   // Solved and being written; the operator belongs to its commit.
   std::shared_ptr<const SolvedStep> committing_ ABSL_GUARDED_BY(mutex_);
   Committed committed_ ABSL_GUARDED_BY(mutex_);
+  // The newest checkpoint that this process has written, and of which epoch.
+  std::optional<CheckpointFile> checkpoint_ ABSL_GUARDED_BY(mutex_);
+  uint64_t checkpoint_epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time last_checkpoint_at_ ABSL_GUARDED_BY(mutex_);
+  bool checkpoint_asked_for_ ABSL_GUARDED_BY(mutex_) = false;
+  bool checkpointing_ ABSL_GUARDED_BY(mutex_) = false;
+  // The steps before the committed one, oldest first, at most update_history.
+  std::deque<SolvedStep> history_ ABSL_GUARDED_BY(mutex_);
 
   mutable absl::Mutex staging_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
   std::unique_ptr<MomentumOperator> operator_

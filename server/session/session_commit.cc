@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -31,6 +32,7 @@ RecordedLosses AverageLosses(const Round& round) {
   };
   absl::btree_map<int, Sum> sums;
   for (const std::shared_ptr<Contribution>& part : round.contributions) {
+    if (part == nullptr) continue;
     for (size_t i = 0; i < part->losses.size(); ++i) {
       const double weight = part->loss_weights[i];
       Sum& sum = sums[part->loss_indexes[i]];
@@ -53,18 +55,19 @@ RecordedLosses AverageLosses(const Round& round) {
 
 }  // namespace
 
-absl::Status Session::SolveRound() {
+void Session::SolveRound() {
   // All that can fail comes before the solve.
   const std::shared_ptr<Round> round = round_;
+  TakeOutLate(round.get());
   absl::StatusOr<std::shared_ptr<Update>> update = updates_->Acquire();
   if (!update.ok()) {
     FailRound(update.status());
-    return update.status();
+    return;
   }
   const RecordedLosses recorded = AverageLosses(*round);
   std::vector<int> active;
   for (const std::shared_ptr<Contribution>& part : round->contributions) {
-    if (!part->active.empty()) active = part->active;
+    if (part != nullptr && !part->active.empty()) active = part->active;
   }
   auto solved = std::make_shared<SolvedStep>();
   solved->step = round->step;
@@ -81,13 +84,16 @@ absl::Status Session::SolveRound() {
       solved->solved_at = parts_.clock->Now();
       solved->solve = solved->solved_at - begun_at;
       solved->ranks = RankTimes(*round, *solved);
+      solved->record = BeginRecord();
+      Reached(Phase::kSolve);
       if (inline_commit) trailer = Commit(*solved);
     }
   }
   if (!status.ok()) {
     FailRound(status);
-    return status;
+    return;
   }
+  NoteAbsent(*round);
   round_ = nullptr;
   round->solved = solved;
   if (inline_commit) {
@@ -99,7 +105,6 @@ absl::Status Session::SolveRound() {
     });
     Wake();
   }
-  return absl::OkStatus();
 }
 
 std::shared_ptr<const v1::StepResult> Session::MakeResult(
@@ -115,7 +120,12 @@ std::shared_ptr<const v1::StepResult> Session::MakeResult(
   result->mutable_losses()->Add(solution.losses.begin(), solution.losses.end());
   result->mutable_stale_losses()->Add(solution.stale.begin(),
                                       solution.stale.end());
-  for (const std::shared_ptr<Contribution>& part : round.contributions) {
+  for (uint32_t rank = 0; rank < round.contributions.size(); ++rank) {
+    const std::shared_ptr<Contribution>& part = round.contributions[rank];
+    if (part == nullptr) {
+      result->add_missing_ranks(rank);
+      continue;
+    }
     v1::Contributor* contributor = result->add_contributors();
     contributor->set_rank(part->rank);
     contributor->mutable_losses()->Add(part->indexes.begin(),
@@ -130,7 +140,7 @@ absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
   const absl::Time begun_at = parts_.clock->Now();
   const absl::StatusOr<uint64_t> checksum =
       WriteUpdate(operator_.get(), parts_.kernels.get(), device_update_.get(),
-                  solved.update.get());
+                  solved.update.get(), [this] { Reached(Phase::kCommit); });
   if (!checksum.ok()) return checksum.status();
   const StepSolution& committed = *operator_->committed();
   v1::StepTrailer trailer;
@@ -144,6 +154,14 @@ absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
   FillDuration(solved.solve, trailer.mutable_timings()->mutable_solve());
   FillDuration(parts_.clock->Now() - begun_at,
                trailer.mutable_timings()->mutable_commit());
+  if (solved.record != nullptr) {
+    Reached(Phase::kSwitch);
+    const absl::Status kept = parts_.state->Write(
+        CompleteRecord(*solved.record, solved.result.get(), &trailer)
+            .SerializeAsString());
+    if (!kept.ok()) return kept;
+    Reached(Phase::kTrailer);
+  }
   return trailer;
 }
 
@@ -169,12 +187,15 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     CloseLocked(reason);
     return;
   }
+  KeepInHistory();
   committed_step_ = solved->step;
   committed_.step = solved->step;
   committed_.result = solved->result;
   committed_.trailer = *trailer;
   committed_.update = solved->update;
-  if (std::holds_alternative<NoMomentumOptions>(operator_options_.momentum)) {
+  if (parts_.options.update_history() > 0 ||
+      (parts_.state == nullptr &&
+       std::holds_alternative<NoMomentumOptions>(operator_options_.momentum))) {
     committed_.kept = solved->update;
   }
   ApplyPending();
@@ -184,6 +205,10 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     mutex_.AssertHeld();
     return CollectFacts();
   });
+  if (CheckpointIsDue()) {
+    checkpoint_asked_for_ = true;
+    parts_.take_checkpoint(shared_from_this());
+  }
   // Readers see the step committed before they see its trailer.
   solved->update->Complete(*std::move(trailer));
   Wake();
@@ -224,13 +249,18 @@ StepReply Session::MakeReply(const Stream& stream, const SolvedStep& solved,
                              bool repeated) const {
   StepReply reply;
   reply.update = solved.update;
-  if (repeated) {
+  reply.result = solved.result;
+  const bool dropped = absl::c_none_of(
+      solved.result->contributors(), [&](const v1::Contributor& contributor) {
+        return contributor.rank() == stream.rank;
+      });
+  if (repeated || dropped) {
     auto result = std::make_shared<v1::StepResult>(*solved.result);
-    result->set_repeated(true);
+    result->set_repeated(repeated);
+    result->set_dropped(dropped);
     reply.result = std::move(result);
     return reply;
   }
-  reply.result = solved.result;
   const Contribution& own = *stream.contribution;
   FillDuration(
       std::max(absl::ZeroDuration(), own.complete_at - stream.begun_at),

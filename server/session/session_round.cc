@@ -159,20 +159,6 @@ absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
   return absl::OkStatus();
 }
 
-absl::Status Session::StepError(uint64_t step) const {
-  const bool stale = step <= committed_step_;
-  const std::string accepted =
-      committed_step_ == 0
-          ? "1"
-          : absl::StrCat(committed_step_, " (again) or ", committed_step_ + 1);
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   {stale ? "STEP_STALE" : "STEP_AHEAD",
-                    "header.step",
-                    absl::StrCat(step),
-                    accepted,
-                    {{"committed_step", absl::StrCat(committed_step_)}}});
-}
-
 absl::Status Session::CheckStep(uint32_t rank,
                                 const v1::StepHeader& header) const {
   if (header.epoch() != epoch_) {
@@ -184,10 +170,18 @@ absl::Status Session::CheckStep(uint32_t rank,
                       {{"epoch", absl::StrCat(epoch_)}}});
   }
   const uint64_t step = header.step();
-  if (step == 0 || (step != committed_step_ && step != committed_step_ + 1)) {
+  const RankSlot& slot = ranks_[rank];
+  if (step == 0 || step > committed_step_ + 1 ||
+      (step < committed_step_ && slot.step > step)) {
     return StepError(step);
   }
-  const RankSlot& slot = ranks_[rank];
+  if (step == committed_step_ && committed_.result == nullptr) {
+    // Put there by a state that came without its update.
+    return ResyncError("header.step", step, step + 1);
+  }
+  if (step < committed_step_ && FindInHistory(step) == nullptr) {
+    return ResyncError("header.step", step, OldestStep());
+  }
   if (slot.step == step && header.attempt() < slot.attempt) {
     return MakeError(absl::StatusCode::kAborted,
                      {"SUPERSEDED",
@@ -222,7 +216,7 @@ absl::StatusOr<std::shared_ptr<Contribution>> Session::Begin(
                         "no header before the step under way has ended");
   }
   stream->begun_at = last_used_ = parts_.clock->Now();
-  CheckDeadline(stream->begun_at);
+  CheckRound(stream->begun_at);
   status = CheckStep(stream->rank, header);
   if (!status.ok()) return status;
   RankSlot& slot = ranks_[stream->rank];
@@ -233,6 +227,8 @@ absl::StatusOr<std::shared_ptr<Contribution>> Session::Begin(
   stream->contribution = nullptr;
   if (header.step() == committed_step_) {
     stream->replay = CommittedStep();
+  } else if (header.step() < committed_step_) {
+    stream->replay = *FindInHistory(header.step());
   } else if (committing_ != nullptr) {
     stream->replay = *committing_;
   } else {
@@ -278,16 +274,14 @@ absl::Status Session::JoinRound(Stream* stream, const v1::StepHeader& header) {
                        {"DRAINING", "", "", "", {}},
                        "the server is shutting down and begins no round");
     }
-    round = std::make_shared<Round>();
-    round->step = header.step();
-    round->deadline = stream->begun_at + round_timeout_;
-    round->contributions.resize(ranks_.size());
+    round = NewRound(header.step(), stream->begun_at);
   } else {
     std::shared_ptr<Contribution>& present = round->contributions[stream->rank];
     if (present != nullptr) {
       // Complete on an older stream: an incomplete one left with its stream.
       stream->round = round;
       stream->contribution = present;
+      ranks_[stream->rank].absent = false;
       return absl::OkStatus();
     }
     const absl::Status status = CheckAgainstRound(stream->rank, header);
@@ -312,8 +306,10 @@ absl::Status Session::JoinRound(Stream* stream, const v1::StepHeader& header) {
   round->contributions[stream->rank] = contribution;
   ++round->joined;
   round_ = round;
+  ranks_[stream->rank].absent = false;
   stream->round = std::move(round);
   stream->contribution = std::move(contribution);
+  Reached(Phase::kReceive);
   return absl::OkStatus();
 }
 
@@ -339,17 +335,20 @@ absl::Status Session::Append(Contribution* contribution, size_t vector,
                              bool ends_vector) {
   absl::ReaderMutexLock lock(&staging_mutex_);
   if (!contribution->given_up.ok()) return contribution->given_up;
+  if (contribution->late) return absl::OkStatus();
   MomentumOperator::StagedRow* const row = contribution->rows[vector];
   for (const absl::Span<const std::byte> bytes : data) {
     const absl::Status status = operator_->Append(row, bytes);
     if (!status.ok()) return status;
   }
+  Reached(Phase::kIngest);
   return ends_vector ? operator_->Complete(row) : absl::OkStatus();
 }
 
 void Session::GiveUp(Contribution* contribution, const absl::Status& reason) {
   absl::MutexLock lock(&staging_mutex_);
   contribution->given_up = reason;
+  contribution->late = reason.ok();
   for (MomentumOperator::StagedRow* row : contribution->rows) {
     operator_->Drop(row);
   }
@@ -383,26 +382,6 @@ void Session::FailRound(const absl::Status& reason) {
   Wake();
 }
 
-void Session::CheckDeadline(absl::Time now) {
-  if (round_ == nullptr || now < round_->deadline) return;
-  std::vector<uint32_t> missing;
-  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
-    const std::shared_ptr<Contribution>& present = round_->contributions[rank];
-    if (present == nullptr || !present->counted) missing.push_back(rank);
-  }
-  FailRound(
-      MakeError(absl::StatusCode::kDeadlineExceeded,
-                {"ROUND_TIMEOUT",
-                 "",
-                 "",
-                 "",
-                 {{"missing_ranks", absl::StrJoin(missing, ",")},
-                  {"step", absl::StrCat(round_->step)}}},
-                absl::StrCat("step ", round_->step, " has waited ",
-                             absl::FormatDuration(round_timeout_),
-                             " for ranks ", absl::StrJoin(missing, ", "))));
-}
-
 absl::StatusOr<StepReply> Session::Finish(
     Stream* stream, absl::FunctionRef<bool()> is_cancelled) {
   absl::MutexLock lock(&mutex_);
@@ -423,24 +402,19 @@ absl::StatusOr<StepReply> Session::Finish(
     }
     return MakeReply(*stream, stream->replay, /*repeated=*/true);
   }
-  CheckDeadline(parts_.clock->Now());
-  if (!round->failed.ok()) return round->failed;
-  if (!stream->contribution->counted) {
-    stream->contribution->counted = true;
-    stream->contribution->complete_at = parts_.clock->Now();
-    ++round->counted;
-  }
-  if (round_ == round && round->counted == ranks_.size()) {
-    const absl::Status status = SolveRound();
-    if (!status.ok()) return status;
-  }
+  const absl::Time complete_at = parts_.clock->Now();
+  CheckRound(complete_at);
+  Count(stream, complete_at);
+  CheckRound(complete_at);
   while (round->solved == nullptr) {
     if (!round->failed.ok()) return round->failed;
     if (!stream->ended.ok()) return stream->ended;
     if (is_cancelled()) return absl::CancelledError("the stream was cancelled");
     const absl::Time now = parts_.clock->Now();
-    CheckDeadline(now);
-    if (round->failed.ok()) Sleep(stream, round->deadline - now);
+    CheckRound(now);
+    if (round->solved == nullptr && round->failed.ok()) {
+      Sleep(stream, EndOf(*round) - now);
+    }
   }
   return MakeReply(*stream, *round->solved, /*repeated=*/false);
 }

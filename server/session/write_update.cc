@@ -8,7 +8,8 @@ namespace concord {
 
 absl::StatusOr<uint64_t> WriteUpdate(MomentumOperator* op, Kernels* kernels,
                                      DeviceMemory* device_update,
-                                     Update* update) {
+                                     Update* update,
+                                     absl::FunctionRef<void()> on_block) {
   const size_t element = SizeOf(op->options().dtype);
   std::byte* const host = update->buffer();
   void* const target = device_update != nullptr ? device_update->data() : host;
@@ -26,6 +27,7 @@ absl::StatusOr<uint64_t> WriteUpdate(MomentumOperator* op, Kernels* kernels,
         checksum.Add(absl::MakeConstSpan(host + done, end - done));
         done = end;
         if (!at_once && copied.ok()) update->Publish(end);
+        on_block();
       });
   if (!status.ok()) return status;
   if (!copied.ok()) return copied;

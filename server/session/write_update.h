@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "operators/kernels/kernels.h"
@@ -15,10 +16,12 @@ namespace concord {
 // Commits the solved step of `op`, publishing the update's bytes while they
 // become final, and returns their checksum. The caller then calls Complete or
 // Fail. `device_update`: n elements on the kernels' device where the host
-// cannot see its memory, else null.
+// cannot see its memory, else null. `on_block` is called after every stretch
+// that has become final.
 absl::StatusOr<uint64_t> WriteUpdate(MomentumOperator* op, Kernels* kernels,
                                      DeviceMemory* device_update,
-                                     Update* update);
+                                     Update* update,
+                                     absl::FunctionRef<void()> on_block);
 
 // Writes the committed update of `op` once more; its checksum.
 absl::StatusOr<uint64_t> RewriteUpdate(const MomentumOperator& op,

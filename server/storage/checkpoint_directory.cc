@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -54,8 +55,9 @@ absl::Status NotFound(std::vector<std::pair<std::string, std::string>> metadata,
 absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()),
                                                       &::closedir);
-  if (directory == nullptr) return FileError(errno, "opening", path);
   std::vector<std::string> names;
+  if (directory == nullptr && errno == ENOENT) return names;
+  if (directory == nullptr) return FileError(errno, "opening", path);
   while (true) {
     errno = 0;
     const struct dirent* const entry = ::readdir(directory.get());
@@ -64,6 +66,16 @@ absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& path) {
   }
   if (errno != 0) return FileError(errno, "reading", path);
   return names;
+}
+
+// Oldest first. A session that was put back to an earlier step writes lower
+// steps after higher ones.
+void SortByAge(std::vector<CheckpointFile>* files) {
+  absl::c_sort(*files,
+               [](const CheckpointFile& left, const CheckpointFile& right) {
+                 return std::tie(left.create_time, left.step) <
+                        std::tie(right.create_time, right.step);
+               });
 }
 
 }  // namespace
@@ -104,6 +116,10 @@ absl::StatusOr<std::unique_ptr<CheckpointDirectory>> CheckpointDirectory::Open(
   status = directory->RemoveLeftovers();
   if (!status.ok()) return status;
   return directory;
+}
+
+CheckpointDirectory CheckpointDirectory::At(const std::string& parent) {
+  return CheckpointDirectory(absl::StrCat(parent, "/", kDirectory));
 }
 
 absl::Status CheckpointDirectory::RemoveLeftovers() const {
@@ -152,11 +168,12 @@ absl::StatusOr<std::vector<CheckpointFile>> CheckpointDirectory::List() const {
 }
 
 absl::StatusOr<CheckpointFile> CheckpointDirectory::Newest() const {
-  const absl::StatusOr<std::vector<CheckpointFile>> files = List();
+  absl::StatusOr<std::vector<CheckpointFile>> files = List();
   if (!files.ok()) return files.status();
   if (files->empty()) {
     return NotFound({{"file", path_}}, "the session has no checkpoint");
   }
+  SortByAge(&*files);
   return files->back();
 }
 
@@ -174,9 +191,10 @@ std::string CheckpointDirectory::Path(uint64_t step) const {
 }
 
 absl::Status CheckpointDirectory::Prune(size_t keep) {
-  const absl::StatusOr<std::vector<CheckpointFile>> files = List();
+  absl::StatusOr<std::vector<CheckpointFile>> files = List();
   if (!files.ok()) return files.status();
   if (files->size() <= keep) return absl::OkStatus();
+  SortByAge(&*files);
   for (size_t i = 0; i < files->size() - keep; ++i) {
     const absl::Status status = RemoveFile(Path((*files)[i].step));
     if (!status.ok()) return status;

@@ -69,6 +69,9 @@ class CheckpointDirectory {
   static absl::StatusOr<std::unique_ptr<CheckpointDirectory>> Open(
       const std::string& parent);
 
+  // For who only reads: nothing is made or removed, and there may be none.
+  static CheckpointDirectory At(const std::string& parent);
+
   CheckpointDirectory(const CheckpointDirectory&) = delete;
   CheckpointDirectory& operator=(const CheckpointDirectory&) = delete;
 
@@ -77,7 +80,7 @@ class CheckpointDirectory {
   // By step. Other files in the directory are not looked at.
   absl::StatusOr<std::vector<CheckpointFile>> List() const;
 
-  // The one of the highest step.
+  // The one that was written last.
   absl::StatusOr<CheckpointFile> Newest() const;
 
   // The checkpoint as it is now; it stays readable when it is removed or
@@ -87,7 +90,7 @@ class CheckpointDirectory {
   // Where that step's file is, or would be.
   std::string Path(uint64_t step) const;
 
-  // Removes all but the `keep` of the highest steps.
+  // Removes all but the `keep` that were written last.
   absl::Status Prune(size_t keep);
 
   // Removes the checkpoints and the directory, which stays where other files

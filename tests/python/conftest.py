@@ -65,6 +65,14 @@ def server(tmp_path_factory):
     assert running.stop() == 0
 
 
+@pytest.fixture
+def durable_server(tmp_path):
+    """A server of the test's own, whose sessions' steps are kept."""
+    running = Server(tmp_path, f"--state-dir={tmp_path}/state")
+    yield running
+    assert running.stop() == 0
+
+
 @pytest.fixture(autouse=True)
 def _no_server_by_default(monkeypatch):
     monkeypatch.delenv("CONCORD_SERVER", raising=False)

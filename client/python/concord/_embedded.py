@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import torch
 
-from concord import _native, _process
+from concord import _native, _process, _state
 from concord._inputs import SESSION_DTYPES, Rows
 from concord.errors import invalid
 from concord.results import StepResult, step_result
@@ -93,6 +94,21 @@ class EmbeddedBackend:
     def state(self) -> dict[str, Any]:
         """Everything that the committed state consists of, as copies."""
         return self.engine.export_state()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The committed state as tensors (concord._state)."""
+        options = {
+            "num_vectors": self._settings["num_vectors"],
+            "num_parameters": self.length,
+            "data_type": self._settings["dtype"].upper(),
+            "options": json.loads(self._settings["methods"]),
+        }
+        metadata = {"options": json.dumps(options)}
+        return _state.from_engine(self.state(), self.engine.vector_names(), metadata)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Makes `state` the committed one; on an error nothing changed."""
+        self.engine.import_state(_state.engine_state(state, self.engine.vector_names()))
 
     def method_state(self) -> list[float]:
         """What the gradient method remembers."""

@@ -134,6 +134,18 @@ class NotServedError(ConcordError, NotImplementedError):
     code = "UNIMPLEMENTED"
 
 
+class CheckpointNotFound(ConcordError, LookupError):
+    """There is no such checkpoint."""
+
+    code = "NOT_FOUND"
+
+
+class DataLossError(ConcordError, RuntimeError):
+    """What came, or what is stored, is not what was sent or written."""
+
+    code = "DATA_LOSS"
+
+
 class InternalError(ConcordError, RuntimeError):
     """The device or the program failed."""
 
@@ -153,12 +165,14 @@ _BY_CODE: dict[str, type[ConcordError]] = {
         ResourceExhausted,
         UnavailableError,
         NotServedError,
+        DataLossError,
         InternalError,
     )
 }
 _BY_CODE["OUT_OF_RANGE"] = InvalidArgumentError
 _BY_REASON: dict[str, type[ConcordError]] = {
     "SESSION_NOT_FOUND": SessionNotFound,
+    "CHECKPOINT_NOT_FOUND": CheckpointNotFound,
     "STEP_STALE": StepStale,
     "STEP_AHEAD": StepAhead,
     "EPOCH_CHANGED": EpochChanged,

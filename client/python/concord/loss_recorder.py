@@ -76,6 +76,15 @@ class EngineLossRecorder(LossRecorder):
         """Which losses have been recorded."""
         return self._recorder.seen()
 
+    def state(self) -> list[float]:
+        """What it remembers, for `restore`."""
+        return self._recorder.state()
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Goes on from what `state` gave."""
+        self._recorder.restore(state)
+        self.current_losses = self._recorder.losses()
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_recorder": self._recorder.state()}
 

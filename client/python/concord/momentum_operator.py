@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Union
 
 import torch
@@ -31,6 +31,7 @@ from concord.grad_operator import *  # noqa: F403
 from concord.grad_operator import ConFIGOperator, GradientOperator
 from concord.length_model import *  # noqa: F403
 from concord.loss_recorder import (
+    EngineLossRecorder,
     LatestLossRecorder,
     LossRecorder,
     MomentumLossRecorder,
@@ -254,6 +255,59 @@ class EngineMomentumOperator(MomentumOperator):
         operator that is defined in Python."""
         return None if self._backend is None else self._backend.last_step()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The committed state, as tensors by name and a dictionary of strings
+        ("metadata"): for the job's own checkpoint, beside model and optimiser. Empty
+        before the first step. Of an operator on a server it is the session's."""
+        if self._backend is None:
+            return {}
+        self._refuse_python_state()
+        state = self._backend.state_dict()
+        recorder = self.loss_recorder
+        if self.server is None and isinstance(recorder, EngineLossRecorder):
+            state["recorder"] = torch.tensor(recorder.state(), dtype=torch.float64)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state of an operator with the same options, embedded or on a
+        server; on an error nothing changed."""
+        if not state:
+            self._forget()
+            return
+        if self._closed:
+            raise RuntimeError("the operator is closed")
+        self._refuse_python_state()
+        fresh = self._backend is None
+        try:
+            if self.server is not None:
+                self._remote_backend().load_state_dict(state)
+                return
+            backend = self._embedded(parse_gradients([_any_vector(state)], 1))
+            recorder = self.loss_recorder
+            if not isinstance(recorder, EngineLossRecorder):
+                backend.load_state_dict(state)
+                return
+            before = recorder.state()
+            recorder.restore(state["recorder"].tolist())
+            # The engine's own gets the recorder's values with every step.
+            own = torch.tensor(backend.state()["recorder"], dtype=torch.float64)
+            try:
+                backend.load_state_dict({**state, "recorder": own})
+            except BaseException:
+                recorder.restore(before)
+                raise
+        except InvalidArgumentError:
+            if fresh:
+                self._forget()
+            raise
+
+    def _refuse_python_state(self) -> None:
+        if not self._native:
+            raise TypeError(
+                "the state of an operator whose gradient_operator is defined in Python is kept "
+                "by pickle alone"
+            )
+
     def close(self) -> None:
         """Frees the state; a session of this operator's own is deleted. Idempotent."""
         self._closed = True
@@ -465,14 +519,17 @@ class EngineMomentumOperator(MomentumOperator):
         losses: Optional[list[float]],
         active: list[int],
     ) -> torch.Tensor:
+        update, found = self._remote_backend().step(indexes, rows, losses, active)
+        if self.loss_recorder is not None:
+            self.loss_recorder.current_losses = found.losses
+        return update
+
+    def _remote_backend(self) -> Any:
         from concord.session import RemoteBackend
 
         if self._backend is None:
             self._backend = RemoteBackend(self, self._settings(), self._remote)
-        update, found = self._backend.step(indexes, rows, losses, active)
-        if self.loss_recorder is not None:
-            self.loss_recorder.current_losses = found.losses
-        return update
+        return self._backend
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_step_one": None, "_dtype": None}
@@ -561,6 +618,13 @@ class SeparateMomentumOperator(EngineMomentumOperator):
         """The second momenta, copies; None before the first step."""
         seconds = self._seconds()
         return None if seconds is None else seconds[: self.num_vectors]
+
+
+def _any_vector(state: Mapping[str, Any]) -> torch.Tensor:
+    for name, tensor in state.items():
+        if name.startswith("momentum."):
+            return tensor
+    raise invalid("INVALID_OPTION", "state", ", ".join(state), "a state_dict with momenta")
 
 
 def _steps(stale_after: int) -> int:

@@ -21,7 +21,7 @@ from typing import Any, Optional, Union
 
 import torch
 
-from concord import _native, _process
+from concord import _native, _process, _state
 from concord._embedded import check_rows, dtype_name
 from concord._inputs import Rows, parse_gradients, parse_indexes, parse_losses
 from concord._options import derived_part, make_options, refuse_derived, resolve_server
@@ -304,6 +304,49 @@ class Session:
             )
         self._options = options
 
+    def checkpoint(self, *, timeout: float = _DEADLINE) -> dict[str, Any]:
+        """Takes a checkpoint of the last committed step on the server's disk: its name,
+        step, size_bytes and create_time. Steps may go on meanwhile."""
+        return _native.create_checkpoint(self.server, self.name, timeout)
+
+    def checkpoints(self, *, timeout: float = _CONNECT) -> list[dict[str, Any]]:
+        """The session's checkpoints, by step."""
+        return _native.list_checkpoints(self.server, self.name, timeout)
+
+    def restore(self, checkpoint: str = "", *, timeout: float = _DEADLINE) -> int:
+        """Puts the session back to a checkpoint, by default the newest; returns its
+        step, whose weights this and all other ranks go on with. The others' next step
+        raises EpochChanged; they call `resync`."""
+        found = _native.restore_session(self.server, self.name, checkpoint, timeout)
+        self.resync(found["committed_step"])
+        return found["committed_step"]
+
+    def resync(self, applied_step: Optional[int] = None) -> None:
+        """Joins anew with the next step, with the weights of `applied_step` (default:
+        those of the step that was applied last): after EpochChanged or ResyncWeights."""
+        step = self.applied_step if applied_step is None else applied_step
+        native, self._native = self._native, None
+        if native is not None:
+            self._sizes = (native.num_parameters, _DTYPES[native.dtype])
+            native.leave()
+        self._known = {"resume_step": step}
+        self._attach_only = True
+
+    def state_dict(self, *, timeout: float = _DEADLINE) -> dict[str, Any]:
+        """The last committed state, as tensors: for the job's own checkpoint."""
+        return _state.unpack(_native.export_session(self.server, self.name, timeout))
+
+    def load_state_dict(self, state: Mapping[str, Any], *, timeout: float = _DEADLINE) -> int:
+        """Makes a state, of a session or an embedded operator, this session's, created if
+        there is none; returns its step. The other ranks as for `restore`."""
+        if self._native is None and not self._attach_only:
+            first = next(tensor for name, tensor in state.items() if name != "metadata")
+            self._sizes = (first.numel(), first.dtype)
+            self.connect()
+        found = _native.import_session(self.server, self.name, _state.pack(state), timeout)
+        self.resync(found["committed_step"])
+        return found["committed_step"]
+
     def close(self) -> None:
         """Leaves the session, which stays on the server. Idempotent."""
         native, self._native = self._native, None
@@ -410,6 +453,13 @@ class RemoteBackend:
     def reconfigure(self, owner: Any) -> None:
         """Makes the owner's options the session's from the next step on."""
         self._session._apply({"gradient_operator": owner.gradient_operator, **owner._settings()})
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._session.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._session.load_state_dict(state)
+        self._found = None
 
     def last_step(self) -> Optional[StepResult]:
         return None if self._found is None else step_result(self._found.as_dict(), None)

@@ -14,6 +14,8 @@ void BindResultBuffer(nanobind::module_& module);
 void BindEngine(nanobind::module_& module);
 // Session: a worker's view of a session on a server.
 void BindSession(nanobind::module_& module);
+// States and checkpoints of sessions on a server.
+void BindState(nanobind::module_& module);
 
 }  // namespace concord::python
 

@@ -267,6 +267,14 @@ void BindEngine(nb::module_& module) {
           },
           nb::arg("options"))
       .def("committed", &Committed)
+      .def("vector_names",
+           [](Engine& engine) {
+             std::vector<std::string> names;
+             engine.Look([&](MomentumOperator& momentum) {
+               names = momentum.VectorNames();
+             });
+             return names;
+           })
       .def("export_state", &Export)
       .def("import_state", &Import, nb::arg("state"));
 

@@ -9,4 +9,5 @@ NB_MODULE(_native, module) {
   concord::python::BindResultBuffer(module);
   concord::python::BindEngine(module);
   concord::python::BindSession(module);
+  concord::python::BindState(module);
 }

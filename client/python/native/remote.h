@@ -53,6 +53,8 @@ class RemoteSession {
   // Makes `options`' methods the session's from the next round on.
   absl::Status Update(const OperatorOptions& options, const CallOptions& call);
 
+  Client& client() { return *client_; }
+
   // Ends the stream; the session stays. Idempotent. Later steps are refused.
   void Leave();
 

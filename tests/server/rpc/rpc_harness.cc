@@ -114,14 +114,20 @@ v1::Session TestServer::Create(const std::string& id, size_t n,
     to->set_seconds(absl::IDivDuration(from, absl::Seconds(1), &from));
     to->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(from)));
   };
+  v1::Session session;
+  session.set_num_vectors(2);
+  session.set_num_parameters(n);
+  session.set_num_workers(workers);
+  set(send_timeout, session.mutable_send_timeout());
+  set(round_timeout, session.mutable_round_timeout());
+  return Create(id, session);
+}
+
+v1::Session TestServer::Create(const std::string& id,
+                               const v1::Session& options) {
   v1::CreateSessionRequest request;
   request.set_session_id(id);
-  v1::Session* session = request.mutable_session();
-  session->set_num_vectors(2);
-  session->set_num_parameters(n);
-  session->set_num_workers(workers);
-  set(send_timeout, session->mutable_send_timeout());
-  set(round_timeout, session->mutable_round_timeout());
+  *request.mutable_session() = options;
   v1::Session created;
   grpc::ClientContext context;
   const grpc::Status status = v1::Concord::NewStub(Connect())->CreateSession(

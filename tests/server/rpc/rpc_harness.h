@@ -57,6 +57,7 @@ class TestServer {
   v1::Session Create(const std::string& id, size_t n, uint32_t workers = 1,
                      absl::Duration send_timeout = absl::Seconds(60),
                      absl::Duration round_timeout = absl::Minutes(5));
+  v1::Session Create(const std::string& id, const v1::Session& options);
 
  private:
   std::vector<std::string> LoggedLocked(const std::string& event) const

@@ -141,9 +141,12 @@ TEST(ExactlyOnce, ANewIncarnationMustSayWhereItResumes) {
   EXPECT_EQ(Reason(status), "SESSION_IN_PROGRESS");
   EXPECT_EQ(Metadata(status, "committed_step"), "2");
   EXPECT_FALSE(worker->cancelled());
-  join.set_resume_step(0);
+  join.set_resume_step(3);
   EXPECT_EQ(Reason(Worker::Join(&harness.registry, join).status()),
             "SESSION_IN_PROGRESS");
+  join.set_resume_step(0);
+  EXPECT_EQ(Reason(Worker::Join(&harness.registry, join).status()),
+            "RESYNC_WEIGHTS");
   join.set_resume_step(1);
   auto resumed = Worker::Join(&harness.registry, join);
   ASSERT_TRUE(resumed.ok()) << resumed.status();

@@ -57,9 +57,9 @@ TEST(Create, NamesTheOptionThatIsOutOfRange) {
       {"session.round_timeout",
        [](auto* s) { s->mutable_round_timeout()->set_seconds(-1); }},
       {"session.idle_ttl", [](auto* s) { s->mutable_idle_ttl(); }},
-      {"session.min_workers", [](auto* s) { s->set_min_workers(1); }},
+      {"session.min_workers", [](auto* s) { s->set_min_workers(4); }},
       {"session.max_ranks_per_vector",
-       [](auto* s) { s->set_max_ranks_per_vector(2); }},
+       [](auto* s) { s->set_max_ranks_per_vector(4); }},
       {"session.options.momentum.pseudo.beta_1",
        [](auto* s) {
          s->mutable_options()->mutable_momentum()->mutable_pseudo()->set_beta_1(

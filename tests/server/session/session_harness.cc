@@ -162,7 +162,23 @@ absl::StatusOr<Answer> Waiting::Get() {
 }
 
 Harness::Harness(Limits limits)
-    : registry({MakeCpuKernels(2), limits, &clock, 2}) {}
+    : registry({.kernels = MakeCpuKernels(2),
+                .limits = limits,
+                .clock = &clock,
+                .storage = nullptr,
+                .on_checkpoint = nullptr,
+                .phase = nullptr}) {}
+
+Harness::Harness(
+    const StateDirectory* storage, PhaseHook phase,
+    std::function<void(const std::string&, const absl::Status&)> on_checkpoint)
+    : registry({.kernels = MakeCpuKernels(2),
+                .limits = {.default_durability = v1::DURABILITY_STEP,
+                           .has_state_directory = true},
+                .clock = &clock,
+                .storage = storage,
+                .on_checkpoint = std::move(on_checkpoint),
+                .phase = std::move(phase)}) {}
 
 v1::Session Harness::Options(size_t n, uint32_t workers) {
   v1::Session options;

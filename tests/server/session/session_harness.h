@@ -103,6 +103,10 @@ class Waiting {
 class Harness {
  public:
   explicit Harness(Limits limits = {});
+  // With a state directory, which outlives it: sessions' steps are kept.
+  explicit Harness(const StateDirectory* storage, PhaseHook phase = nullptr,
+                   std::function<void(const std::string&, const absl::Status&)>
+                       on_checkpoint = nullptr);
 
   // A session of kLosses losses, by default one rank per loss.
   static v1::Session Options(size_t n, uint32_t workers = kLosses);

@@ -1,0 +1,87 @@
+// Session: what is kept of it in its state file.
+#include <utility>
+
+#include "operators/errors.h"
+#include "server/session/options.h"
+#include "server/session/session.h"
+#include "server/session/stored_session.h"
+
+namespace concord {
+
+void Session::TakeUp(const state::Record& record) {
+  epoch_ = record.epoch();
+  committed_step_ = record.result().step();
+  committed_.step = committed_step_;
+  if (committed_step_ > 0) {
+    committed_.result = std::make_shared<v1::StepResult>(record.result());
+    committed_.trailer = record.trailer();
+  }
+  for (size_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (rank >= static_cast<size_t>(record.ranks_size())) break;
+    const state::Rank& stored = record.ranks(static_cast<int>(rank));
+    ranks_[rank].incarnation = stored.incarnation();
+    ranks_[rank].replaced.assign(stored.replaced().begin(),
+                                 stored.replaced().end());
+    ranks_[rank].absent = stored.absent();
+  }
+}
+
+std::shared_ptr<const state::Record> Session::BeginRecord() const {
+  if (parts_.state == nullptr) return nullptr;
+  auto record = std::make_shared<state::Record>();
+  record->set_epoch(epoch_);
+  *record->mutable_options() = ChangingOptions(current_);
+  for (const RankSlot& slot : ranks_) {
+    state::Rank* rank = record->add_ranks();
+    rank->set_incarnation(slot.incarnation);
+    rank->mutable_replaced()->Add(slot.replaced.begin(), slot.replaced.end());
+    rank->set_absent(slot.absent);
+  }
+  return record;
+}
+
+state::Record Session::CompleteRecord(const state::Record& begun,
+                                      const v1::StepResult* result,
+                                      const v1::StepTrailer* trailer) const {
+  state::Record record = begun;
+  FillStored(operator_->Stored(), &record);
+  // Options that wait for the end of a round are the record's already: whoever
+  // takes it up begins with them, as Reconfigure would.
+  const OperatorOptions next =
+      ToOperatorOptions(WithOptions(parts_.options, begun.options()));
+  if (!KeepsState(operator_->options().combiner, next.combiner)) {
+    record.mutable_numbers()->clear_combiner();
+  }
+  if (result != nullptr) *record.mutable_result() = *result;
+  if (trailer != nullptr) *record.mutable_trailer() = *trailer;
+  return record;
+}
+
+absl::Status Session::KeepCommitted() {
+  const std::shared_ptr<const state::Record> begun = BeginRecord();
+  if (begun == nullptr) return absl::OkStatus();
+  absl::MutexLock lock(&staging_mutex_);
+  return parts_.state->Write(
+      CompleteRecord(*begun, committed_.result.get(),
+                     committed_.step == 0 ? nullptr : &committed_.trailer)
+          .SerializeAsString());
+}
+
+absl::Status Session::CloseState(absl::FunctionRef<bool()> give_up) {
+  absl::MutexLock lock(&mutex_);
+  if (closed_.ok() || committing_ != nullptr) {
+    return absl::FailedPreconditionError("the session is in use");
+  }
+  const std::shared_ptr<const state::Record> begun = BeginRecord();
+  if (begun == nullptr) return absl::OkStatus();
+  absl::MutexLock staging_lock(&staging_mutex_);
+  absl::StatusOr<OperatorSnapshot> snapshot = operator_->Snapshot();
+  if (!snapshot.ok()) return snapshot.status();
+  state::Record record =
+      CompleteRecord(*begun, committed_.result.get(),
+                     committed_.step == 0 ? nullptr : &committed_.trailer);
+  FillChecksums(*snapshot, vector_bytes_, &record);
+  return parts_.state->Close(record.SerializeAsString(), give_up);
+}
+
+}  // namespace concord
