@@ -61,10 +61,10 @@ class Service final : public v1::Concord::Service {
   grpc::Status ServeRawStep(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status ServeRawCombine(grpc::ServerContext* context,
                                ByteStream* stream);
-  grpc::Status ServeRawWatch(grpc::ServerContext* context, ByteStream* stream);
   // The answer of a method that has put a session back, and the log of it.
   grpc::Status Restored(const char* event, absl::StatusOr<v1::Session> session,
                         v1::Session* response);
+  grpc::Status ServeRawWatch(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status Refuse(const char* method, const absl::Status& status);
 
   SessionRegistry* const registry_;

@@ -73,17 +73,6 @@ SessionRegistry::SessionRegistry(Options options)
 
 SessionRegistry::~SessionRegistry() = default;
 
-absl::Status SessionRegistry::CheckUid(const Session& session,
-                                       absl::string_view uid) {
-  if (uid.empty() || uid == session.uid()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   {"SESSION_REPLACED",
-                    "uid",
-                    std::string(uid),
-                    session.uid(),
-                    {{"uid", session.uid()}}});
-}
-
 absl::Status SessionRegistry::CheckOpen() const {
   if (!draining_) return absl::OkStatus();
   return MakeError(absl::StatusCode::kUnavailable, {"DRAINING", "", "", "", {}},
@@ -159,6 +148,13 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
     v1::Session options, std::shared_ptr<StateFile> state,
     std::optional<state::Record> stored) {
   const bool keeps_steps = KeepsSteps(options);
+  if (keeps_steps && !options_.kernels->host_accessible()) {
+    return InvalidField("INVALID_OPTION", "session.durability",
+                        v1::Durability_Name(options.durability()),
+                        absl::StrCat("DURABILITY_CHECKPOINT or DURABILITY_NONE "
+                                     "on ",
+                                     options_.kernels->device()));
+  }
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
       ToOperatorOptions(options), options_.kernels->host_accessible(),
       keeps_steps, options.update_history());
@@ -335,7 +331,7 @@ absl::StatusOr<v1::Session> SessionRegistry::Update(
   const absl::StatusOr<std::shared_ptr<Session>> session =
       Get(request.session().name());
   if (!session.ok()) return session.status();
-  const absl::Status status = CheckUid(**session, request.uid());
+  const absl::Status status = (*session)->CheckUid(request.uid());
   if (!status.ok()) return status;
   return (*session)->ChangeOptions([&](const v1::Session& current) {
     return MergeUpdate(current, request, options_.limits);
@@ -352,7 +348,7 @@ absl::Status SessionRegistry::Delete(const v1::DeleteSessionRequest& request) {
       return found.status();
     }
     if (found.ok()) {
-      const absl::Status status = CheckUid(**found, request.uid());
+      const absl::Status status = (*found)->CheckUid(request.uid());
       if (!status.ok()) return status;
       session = *found;
     }

@@ -134,8 +134,6 @@ class SessionRegistry {
   const Limits& limits() const { return options_.limits; }
 
  private:
-  // OK where `uid` is empty or this creation's.
-  static absl::Status CheckUid(const Session& session, absl::string_view uid);
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The session of this name, from the disk where it was put away.
   absl::StatusOr<std::shared_ptr<Session>> Find(absl::string_view name)

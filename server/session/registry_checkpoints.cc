@@ -67,7 +67,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::FindCreation(
     absl::string_view name, absl::string_view uid) {
   absl::StatusOr<std::shared_ptr<Session>> session = Get(name);
   if (!session.ok()) return session;
-  const absl::Status status = CheckUid(**session, uid);
+  const absl::Status status = (*session)->CheckUid(uid);
   if (!status.ok()) return status;
   return session;
 }

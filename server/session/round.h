@@ -26,10 +26,10 @@ struct SolvedStep {
   std::shared_ptr<Update> update;
   absl::Time solved_at;
   absl::Duration solve;
-  std::vector<RankTime> ranks;  // Of those who contributed.
   // Of a durable session, what its record says beside the operator's state and
   // the answer; null else.
   std::shared_ptr<const state::Record> record;
+  std::vector<RankTime> ranks;  // Of those who contributed.
 };
 
 // What one rank brings to a round.

@@ -93,6 +93,15 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
   return session;
 }
 
+absl::Status Session::CheckUid(absl::string_view wanted) const {
+  if (wanted.empty() || wanted == uid()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, {"SESSION_REPLACED",
+                                                           "uid",
+                                                           std::string(wanted),
+                                                           uid(),
+                                                           {{"uid", uid()}}});
+}
+
 absl::Duration Session::send_timeout() const {
   absl::MutexLock lock(&mutex_);
   return send_timeout_;

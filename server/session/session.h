@@ -91,6 +91,8 @@ class Session : public std::enable_shared_from_this<Session> {
   v1::Session Describe() const;
   const std::string& name() const { return parts_.options.name(); }
   const std::string& uid() const { return parts_.options.uid(); }
+  // OK where `uid` is empty or this creation's; else SESSION_REPLACED.
+  absl::Status CheckUid(absl::string_view uid) const;
   // The normalized options as they were at creation.
   const v1::Session& options() const { return parts_.options; }
   absl::Duration send_timeout() const ABSL_LOCKS_EXCLUDED(mutex_);

@@ -83,9 +83,9 @@ void Session::SolveRound() {
       solved->result = MakeResult(*round);
       solved->solved_at = parts_.clock->Now();
       solved->solve = solved->solved_at - begun_at;
-      solved->ranks = RankTimes(*round, *solved);
       solved->record = BeginRecord();
       Reached(Phase::kSolve);
+      solved->ranks = RankTimes(*round, *solved);
       if (inline_commit) trailer = Commit(*solved);
     }
   }
@@ -199,16 +199,16 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     committed_.kept = solved->update;
   }
   ApplyPending();
+  if (CheckpointIsDue()) {
+    checkpoint_asked_for_ = true;
+    parts_.take_checkpoint(shared_from_this());
+  }
   committed_.ranks = solved->ranks;
   committed_.time = parts_.clock->Now();
   diagnostics_->Publish([this] {
     mutex_.AssertHeld();
     return CollectFacts();
   });
-  if (CheckpointIsDue()) {
-    checkpoint_asked_for_ = true;
-    parts_.take_checkpoint(shared_from_this());
-  }
   // Readers see the step committed before they see its trailer.
   solved->update->Complete(*std::move(trailer));
   Wake();

@@ -72,6 +72,14 @@ absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
   if (header.attempt() == 0) {
     return InvalidField("PROTOCOL_VIOLATION", "header.attempt", "0", ">= 1");
   }
+  if (header.has_accumulation()) {
+    return MakeError(absl::StatusCode::kUnimplemented,
+                     {"NOT_SERVED",
+                      "header.accumulation",
+                      "given",
+                      "a rank's whole contribution in one header",
+                      {}});
+  }
   if (header.layout_hash() != 0 &&
       header.layout_hash() != options.layout_hash()) {
     return MakeError(

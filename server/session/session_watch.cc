@@ -2,18 +2,14 @@
 #include <algorithm>
 #include <utility>
 
-#include "operators/errors.h"
 #include "server/session/session.h"
 
 namespace concord {
 
 absl::StatusOr<std::unique_ptr<Diagnostics::Watcher>> Session::Watch(
     const v1::WatchRequest& request) {
-  if (!request.uid().empty() && request.uid() != uid()) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition,
-        {"SESSION_REPLACED", "uid", request.uid(), uid(), {{"uid", uid()}}});
-  }
+  const absl::Status status = CheckUid(request.uid());
+  if (!status.ok()) return status;
   absl::MutexLock lock(&mutex_);
   if (!closed_.ok()) return closed_;
   return diagnostics_->Watch(committed_.result == nullptr ? nullptr

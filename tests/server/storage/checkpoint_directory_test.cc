@@ -6,7 +6,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -63,13 +65,31 @@ TEST_F(CheckpointDirectoryTest, WhatWasFinishedIsListedByStepAndRead) {
   ASSERT_TRUE(Put(0, "").ok());
   EXPECT_THAT(Steps(), ElementsAre(0, 9, 12, ~0ull));
   const CheckpointFile newest = checkpoints_->Newest().value();
-  EXPECT_EQ(newest.step, ~0ull);
-  EXPECT_EQ(newest.size_bytes, 4);
   EXPECT_GE(newest.create_time, before);
   EXPECT_LE(newest.create_time, absl::Now() + absl::Seconds(1));
   EXPECT_EQ(Content(12), "twelve");
   EXPECT_EQ(Content(9), "nine");
   EXPECT_EQ(Content(0), "");
+}
+
+// A session that was put back writes lower steps after higher ones.
+TEST_F(CheckpointDirectoryTest, TheNewestIsTheOneThatWasWrittenLast) {
+  ASSERT_TRUE(Put(12, "twelve").ok());
+  ASSERT_TRUE(Put(9, "nine").ok());
+  ASSERT_TRUE(Put(15, "fifteen").ok());
+  const auto written = [&](uint64_t step, int seconds) {
+    std::filesystem::last_write_time(
+        checkpoints_->Path(step),
+        std::filesystem::file_time_type::clock::now() +
+            std::chrono::seconds(seconds));
+  };
+  written(12, 1);
+  written(15, 2);
+  written(9, 3);
+  EXPECT_EQ(checkpoints_->Newest()->step, 9);
+  EXPECT_EQ(checkpoints_->Newest()->size_bytes, 4);
+  ASSERT_TRUE(checkpoints_->Prune(2).ok());
+  EXPECT_THAT(Steps(), ElementsAre(9, 15));
 }
 
 TEST_F(CheckpointDirectoryTest, NamesSortAsStepsDo) {
