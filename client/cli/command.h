@@ -4,9 +4,9 @@
 #define CONCORD_CLIENT_CLI_COMMAND_H_
 
 #include <functional>
-#include <string>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace CLI {
 class App;
@@ -14,10 +14,13 @@ class App;
 
 namespace concord {
 
+using Print = std::function<absl::Status(absl::string_view text)>;
+
 struct Command {
   CLI::App* parser;  // Owned by the app that it belongs to.
-  // After parsing: what is to be written to stdout.
-  std::function<absl::StatusOr<std::string>()> run;
+  // After parsing. What is printed goes to stdout at once; an error of `print`
+  // is to be returned.
+  std::function<absl::Status(const Print& print)> run;
 };
 
 }  // namespace concord

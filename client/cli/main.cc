@@ -3,9 +3,11 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "client/cli/command.h"
 #include "client/cli/operators_command.h"
+#include "client/cli/watch_command.h"
 
 namespace concord {
 namespace {
@@ -16,24 +18,29 @@ int Fail(const CLI::App& parser, const std::string& message) {
   return 1;
 }
 
+absl::Status PrintOut(absl::string_view text) {
+  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  if (written == text.size() && std::fflush(stdout) == 0) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError("stdout takes no more");
+}
+
 int Run(const Command& command) {
-  const absl::StatusOr<std::string> output = command.run();
-  if (!output.ok()) {
-    return Fail(*command.parser, std::string(output.status().message()));
-  }
-  const size_t written = std::fwrite(output->data(), 1, output->size(), stdout);
-  if (written != output->size() || std::fflush(stdout) != 0) {
-    return Fail(*command.parser, "stdout takes no more");
-  }
-  return 0;
+  const absl::Status status = command.run(&PrintOut);
+  if (status.ok()) return 0;
+  return Fail(*command.parser, std::string(status.message()));
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Looks at Concord: what it can combine gradients with.",
-               "concord");
+  CLI::App app(
+      "Looks at Concord: what it can combine gradients with, and what the "
+      "steps of a session find.",
+      "concord");
   app.set_version_flag("--version", CONCORD_VERSION);
   app.require_subcommand(0, 1);  // None is told below, in better words.
-  const Command commands[] = {MakeOperatorsCommand(&app)};
+  const Command commands[] = {MakeOperatorsCommand(&app),
+                              MakeWatchCommand(&app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -39,7 +39,7 @@ absl::StatusOr<v1::ServerInfo> AskServer(const Flags& flags) {
   return (*client)->GetServerInfo(call);
 }
 
-absl::StatusOr<std::string> Run(const Flags& flags) {
+absl::Status Run(const Flags& flags, const Print& print) {
   Listing listing = ListBuiltIn(CONCORD_VERSION);
   if (!flags.server.empty()) {
     const auto info = AskServer(flags);
@@ -50,7 +50,7 @@ absl::StatusOr<std::string> Run(const Flags& flags) {
     }
     listing = ListServer(flags.server, *info);
   }
-  return flags.json ? ToJson(listing) : ToText(listing);
+  return print(flags.json ? ToJson(listing) : ToText(listing));
 }
 
 }  // namespace
@@ -71,7 +71,8 @@ Command MakeOperatorsCommand(CLI::App* app) {
       ->check(CheckDuration)
       ->capture_default_str();
   parser->add_flag("--json", flags->json, "As JSON");
-  return {.parser = parser, .run = [flags] { return Run(*flags); }};
+  return {.parser = parser,
+          .run = [flags](const Print& print) { return Run(*flags, print); }};
 }
 
 }  // namespace concord

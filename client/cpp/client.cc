@@ -11,6 +11,7 @@
 #include "client/cpp/retry.h"
 #include "client/cpp/session_impl.h"
 #include "client/cpp/status.h"
+#include "client/cpp/step_watch_impl.h"
 #include "concord/v1/concord.grpc.pb.h"
 #include "grpcpp/client_context.h"
 #include "operators/errors.h"
@@ -257,6 +258,18 @@ absl::StatusOr<v1::Session> Client::ImportSession(absl::string_view name,
         return stream->Finish();
       },
       options);
+}
+
+absl::StatusOr<std::unique_ptr<StepWatch>> Client::Watch(
+    absl::string_view name, absl::string_view uid) {
+  const absl::Status status = impl_->CheckProcess();
+  if (!status.ok()) return status;
+  v1::WatchRequest request;
+  request.set_name(std::string(name));
+  request.set_uid(std::string(uid));
+  return std::unique_ptr<StepWatch>(
+      new StepWatch(std::make_unique<StepWatch::Impl>(
+          MakeChannel(impl_->server(), impl_->options()), std::move(request))));
 }
 
 absl::StatusOr<CombineOutcome> Client::Combine(

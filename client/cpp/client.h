@@ -34,6 +34,7 @@
 #include "absl/types/span.h"
 #include "client/cpp/options.h"
 #include "client/cpp/session.h"
+#include "client/cpp/step_watch.h"
 #include "concord/v1/checkpoint.pb.h"
 #include "concord/v1/combine.pb.h"
 #include "concord/v1/server_info.pb.h"
@@ -119,6 +120,12 @@ class Client {
   absl::StatusOr<v1::Session> ImportSession(absl::string_view name,
                                             absl::string_view file,
                                             const CallOptions& options = {});
+
+  // Follows a session's steps from the last committed one on; with a `uid` only
+  // those of that creation. The StepWatch has a connection of its own, may
+  // outlive the Client, and reports what is wrong at its first Next.
+  absl::StatusOr<std::unique_ptr<StepWatch>> Watch(absl::string_view name,
+                                                   absl::string_view uid = "");
 
   // Combines num_vectors vectors of num_parameters elements of the header's
   // data type. `vectors[i]` and `result` (as long as one vector, not

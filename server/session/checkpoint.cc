@@ -36,7 +36,8 @@ absl::Span<const std::byte> BytesOf(const T* data, size_t count) {
 
 template <class T>
 void CopyTo(absl::Span<const std::byte> bytes, T* data) {
-  std::memcpy(data, bytes.data(), bytes.size());
+  // Empty vectors have no address, which memcpy does not take.
+  if (!bytes.empty()) std::memcpy(data, bytes.data(), bytes.size());
 }
 
 // Metadata holds strings alone.

@@ -19,9 +19,11 @@ v1::StepDiagnostics ToMessage(const StepFacts& facts, uint64_t steps) {
     FillDuration(time.receive, rank->mutable_receive());
     FillDuration(time.wait, rank->mutable_wait());
   }
-  *message.mutable_commit_time() =
-      google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
-          absl::ToUnixNanos(facts.commit_time));
+  if (facts.commit_time != absl::InfinitePast()) {
+    *message.mutable_commit_time() =
+        google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
+            absl::ToUnixNanos(facts.commit_time));
+  }
   message.set_steps(steps);
   return message;
 }

@@ -37,7 +37,7 @@ struct StepFacts {
   std::shared_ptr<const v1::StepResult> result;
   v1::StepTrailer trailer;
   std::vector<RankTime> ranks;
-  absl::Time commit_time;
+  absl::Time commit_time = absl::InfinitePast();  // Not known.
 };
 
 class Diagnostics : public std::enable_shared_from_this<Diagnostics> {

@@ -179,7 +179,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::weak_ptr<Update> update;
     std::shared_ptr<Update> kept;
     std::vector<RankTime> ranks;
-    absl::Time time;
+    absl::Time time = absl::InfinitePast();  // Not known: from a file.
   };
 
   explicit Session(Parts parts);

@@ -1,8 +1,8 @@
 """Conflict-free gradient combination, with the names of the conflictfree package.
 
 Modules: momentum_operator, grad_operator, methods, loss_recorder, weight_model,
-length_model, utils; session for jobs of several workers; errors. aggregation has
-the names of torchjd.aggregation.
+length_model, utils; session for jobs of several workers, step_watch to look on;
+errors. aggregation has the names of torchjd.aggregation.
 """
 
 from concord.errors import ConcordError
@@ -32,6 +32,7 @@ from concord.momentum_operator import (
 )
 from concord.results import StepResult
 from concord.session import Session
+from concord.step_watch import StepDiagnostics, StepWatch, watch
 from concord.weight_model import (
     DynamicWeightAverage,
     EqualWeight,
@@ -63,7 +64,9 @@ __all__ = [
     "RandomWeight",
     "SeparateMomentumOperator",
     "Session",
+    "StepDiagnostics",
     "StepResult",
+    "StepWatch",
     "TrackArithmeticAverage",
     "TrackGeometricAverage",
     "TrackHarmonicAverage",
@@ -71,4 +74,5 @@ __all__ = [
     "TrackMinimum",
     "TrackSpecific",
     "WeightModel",
+    "watch",
 ]

@@ -38,7 +38,9 @@ class StepResult:
     stale_losses: list[int] = field(default_factory=list)
     # Server only.
     contributors: Mapping[int, list[int]] = field(default_factory=dict)  # rank: losses
+    missing_ranks: list[int] = field(default_factory=list)  # Not among them.
     repeated: bool = False  # The committed update once more.
+    dropped: bool = False  # What this rank brought came too late.
     attempts: int = 1
     timings: Mapping[str, float] = field(default_factory=dict)  # Seconds, on the server.
 

@@ -29,6 +29,7 @@ from concord.errors import ConcordError, invalid
 from concord.grad_operator import ConFIGOperator, GradientOperator
 from concord.loss_recorder import LossRecorder
 from concord.results import StepResult, step_result
+from concord.step_watch import StepWatch
 
 __all__ = ["Session", "server_info"]
 
@@ -331,6 +332,15 @@ class Session:
             native.leave()
         self._known = {"resume_step": step}
         self._attach_only = True
+
+    def watch(self, *, timeout: Optional[float] = None) -> StepWatch:
+        """Follows the session's steps, all ranks' together; see `concord.watch`."""
+        return StepWatch(
+            self.server,
+            self.name,
+            uid="" if self._native is None else self._native.uid,
+            timeout=timeout,
+        )
 
     def state_dict(self, *, timeout: float = _DEADLINE) -> dict[str, Any]:
         """The last committed state, as tensors: for the job's own checkpoint."""

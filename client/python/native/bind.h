@@ -16,6 +16,8 @@ void BindEngine(nanobind::module_& module);
 void BindSession(nanobind::module_& module);
 // States and checkpoints of sessions on a server.
 void BindState(nanobind::module_& module);
+// StepWatch: what a session's steps find, for who is no worker of it.
+void BindWatch(nanobind::module_& module);
 
 }  // namespace concord::python
 

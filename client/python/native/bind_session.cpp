@@ -4,7 +4,6 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,7 +11,9 @@
 #include <vector>
 
 #include "client/python/native/bind.h"
+#include "client/python/native/call.h"
 #include "client/python/native/errors.h"
+#include "client/python/native/messages.h"
 #include "client/python/native/proto_options.h"
 #include "client/python/native/remote.h"
 #include "proto/options/combiner_options.h"
@@ -22,92 +23,6 @@ namespace concord::python {
 namespace nb = nanobind;
 
 namespace {
-
-// Ctrl-C ends a waiting call: the signal's exception is left pending.
-bool SignalRaised() {
-  const nb::gil_scoped_acquire acquire;
-  return PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0;
-}
-
-template <typename T>
-T ResultOrRaise(absl::StatusOr<T> result) {
-  if (PyErr_Occurred() != nullptr) throw nb::python_error();
-  return ValueOrRaise(std::move(result));
-}
-
-CallOptions MakeCall(double timeout) {
-  CallOptions call;
-  call.timeout = absl::Seconds(timeout);
-  call.is_cancelled = &SignalRaised;
-  return call;
-}
-
-nb::list ToRows(const v1::Matrix& matrix) {
-  nb::list rows;
-  for (uint32_t i = 0; i < matrix.rows(); ++i) {
-    nb::list row;
-    for (uint32_t j = 0; j < matrix.columns(); ++j) {
-      row.append(matrix.values(static_cast<int>(i * matrix.columns() + j)));
-    }
-    rows.append(row);
-  }
-  return rows;
-}
-
-template <typename Field>
-nb::list ToList(const Field& values) {
-  nb::list list;
-  for (const auto& value : values) list.append(value);
-  return list;
-}
-
-double ToSeconds(const google::protobuf::Duration& duration) {
-  return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
-}
-
-nb::dict ToDict(const StepOutcome& outcome, uint32_t num_vectors) {
-  const v1::StepResult& step = outcome.result;
-  const v1::Solution& solution = step.solution();
-  nb::dict result;
-  result["step"] = step.step();
-  result["warming_up"] = step.warming_up();
-  result["repeated"] = step.repeated();
-  result["coefficients"] = ToList(solution.coefficients());
-  result["conflict_free"] = solution.conflict_free();
-  result["pareto_stationary"] = solution.pareto_stationary();
-  result["rank"] = solution.rank();
-  result["length"] = solution.length();
-  result["gram"] = ToRows(step.gram());
-  result["cosines"] = ToRows(step.cosines());
-  result["losses"] = ToList(step.losses());
-  result["stale_losses"] = ToList(step.stale_losses());
-  nb::dict contributors;
-  std::vector<uint32_t> indexes;
-  for (const v1::Contributor& contributor : step.contributors()) {
-    contributors[nb::int_(contributor.rank())] = ToList(contributor.losses());
-    indexes.insert(indexes.end(), contributor.losses().begin(),
-                   contributor.losses().end());
-  }
-  result["contributors"] = contributors;
-  // The rows are all losses', or without momentum those that were brought.
-  if (step.gram().rows() == num_vectors || indexes.empty()) {
-    indexes.clear();
-    for (uint32_t i = 0; i < step.gram().rows(); ++i) indexes.push_back(i);
-  }
-  std::sort(indexes.begin(), indexes.end());
-  result["indexes"] = nb::cast(indexes);
-  const v1::StepTrailer& trailer = outcome.trailer;
-  result["direction_cosines"] = ToList(trailer.direction_cosines());
-  result["update_cosines"] = ToList(trailer.update_cosines());
-  result["attempts"] = outcome.attempts;
-  nb::dict timings;
-  timings["receive"] = ToSeconds(trailer.timings().receive());
-  timings["wait"] = ToSeconds(trailer.timings().wait());
-  timings["solve"] = ToSeconds(trailer.timings().solve());
-  timings["commit"] = ToSeconds(trailer.timings().commit());
-  result["timings"] = timings;
-  return result;
-}
 
 std::unique_ptr<RemoteSession> OpenSession(
     std::shared_ptr<Kernels> host, const std::string& server,
@@ -140,7 +55,6 @@ std::unique_ptr<RemoteSession> OpenSession(
 // What a step found, as Python values only when somebody looks.
 struct Found {
   StepOutcome outcome;
-  uint32_t num_vectors = 0;
 };
 
 nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
@@ -170,9 +84,8 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
     result = session.Step(contributions, values, options);
   }
   RemoteSession::Result step = ResultOrRaise(std::move(result));
-  return nb::make_tuple(
-      nb::cast(std::move(step.update)),
-      nb::cast(Found{std::move(step.outcome), session.joined().num_vectors()}));
+  return nb::make_tuple(nb::cast(std::move(step.update)),
+                        nb::cast(Found{std::move(step.outcome)}));
 }
 
 std::unique_ptr<ResultBuffer> Combine(const std::string& server,
@@ -236,7 +149,10 @@ void BindSession(nb::module_& module) {
   nb::class_<Found>(module, "Found")
       .def("as_dict",
            [](const Found& found) {
-             return ToDict(found.outcome, found.num_vectors);
+             nb::dict result =
+                 ToDict(found.outcome.result, found.outcome.trailer);
+             result["attempts"] = found.outcome.attempts;
+             return result;
            })
       .def_prop_ro("losses", [](const Found& found) {
         return ToList(found.outcome.result.losses());

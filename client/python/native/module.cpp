@@ -10,4 +10,5 @@ NB_MODULE(_native, module) {
   concord::python::BindEngine(module);
   concord::python::BindSession(module);
   concord::python::BindState(module);
+  concord::python::BindWatch(module);
 }

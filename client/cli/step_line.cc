@@ -1,0 +1,103 @@
+#include "client/cli/step_line.h"
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace concord {
+namespace {
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) +
+         absl::Nanoseconds(duration.nanos());
+}
+
+std::string Milliseconds(absl::Duration duration) {
+  return absl::StrFormat("%.3g ms", absl::ToDoubleMilliseconds(duration));
+}
+
+template <typename Numbers>
+std::string Listed(const Numbers& numbers) {
+  return absl::StrJoin(numbers, " ", [](std::string* out, double number) {
+    absl::StrAppendFormat(out, "%.3g", number);
+  });
+}
+
+// The smallest entry beside the diagonal.
+double WorstCosine(const v1::Matrix& cosines) {
+  double worst = 1;
+  for (uint32_t i = 0; i < cosines.rows(); ++i) {
+    for (uint32_t j = 0; j < i; ++j) {
+      worst = std::min(
+          worst, cosines.values(static_cast<int>(i * cosines.columns() + j)));
+    }
+  }
+  return worst;
+}
+
+}  // namespace
+
+std::string ToLine(const v1::StepDiagnostics& step) {
+  const v1::StepResult& result = step.result();
+  std::string line = absl::StrCat("step ", result.step());
+  if (result.warming_up()) {
+    absl::StrAppend(&line, "  warming up");
+  } else {
+    absl::StrAppend(&line, "  update's cosines ",
+                    Listed(step.trailer().update_cosines()));
+    if (result.cosines().rows() > 1) {
+      absl::StrAppendFormat(&line, "  worst pair %.3g",
+                            WorstCosine(result.cosines()));
+    }
+    if (result.solution().pareto_stationary()) {
+      absl::StrAppend(&line, "  Pareto-stationary");
+    }
+  }
+  if (result.losses_size() > 0) {
+    absl::StrAppend(&line, "  losses ", Listed(result.losses()));
+  }
+  // Who waited least came last.
+  const auto last =
+      std::min_element(step.ranks().begin(), step.ranks().end(),
+                       [](const v1::StepDiagnostics::Rank& a,
+                          const v1::StepDiagnostics::Rank& b) {
+                         return ToDuration(a.wait()) < ToDuration(b.wait());
+                       });
+  if (step.ranks_size() > 1) {
+    absl::Duration longest;
+    for (const v1::StepDiagnostics::Rank& rank : step.ranks()) {
+      longest = std::max(longest, ToDuration(rank.wait()));
+    }
+    absl::StrAppend(&line, "  waited ", Milliseconds(longest), " for rank ",
+                    last->rank());
+  }
+  const v1::StepTimings& timings = step.trailer().timings();
+  absl::StrAppend(&line, "  solve ", Milliseconds(ToDuration(timings.solve())),
+                  "  commit ", Milliseconds(ToDuration(timings.commit())));
+  if (result.missing_ranks_size() > 0) {
+    absl::StrAppend(&line, "  without ranks ",
+                    absl::StrJoin(result.missing_ranks(), " "));
+  }
+  if (step.steps() > 1) {
+    absl::StrAppend(&line, "  (", step.steps() - 1, " not told)");
+  }
+  return absl::StrCat(line, "\n");
+}
+
+absl::StatusOr<std::string> ToJsonLine(const v1::StepDiagnostics& step) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string line;
+  const auto status =
+      google::protobuf::util::MessageToJsonString(step, &line, options);
+  if (!status.ok()) return absl::InternalError(status.ToString());
+  return absl::StrCat(line, "\n");
+}
+
+}  // namespace concord

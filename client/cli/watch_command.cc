@@ -1,0 +1,69 @@
+#include "client/cli/watch_command.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/step_line.h"
+#include "client/cpp/client.h"
+
+namespace concord {
+namespace {
+
+constexpr absl::string_view kPrefix = "sessions/";
+
+struct Flags {
+  std::string name;
+  std::string server;
+  bool json = false;
+  uint64_t count = 0;
+};
+
+absl::Status Run(const Flags& flags, const Print& print) {
+  const auto client = Client::Connect(flags.server);
+  if (!client.ok()) return client.status();
+  const std::string name = absl::StartsWith(flags.name, kPrefix)
+                               ? flags.name
+                               : absl::StrCat(kPrefix, flags.name);
+  const auto watch = (*client)->Watch(name);
+  if (!watch.ok()) return watch.status();
+  for (uint64_t told = 0; flags.count == 0 || told < flags.count; ++told) {
+    const absl::StatusOr<v1::StepDiagnostics> step = (*watch)->Next();
+    if (!step.ok()) return step.status();
+    const absl::StatusOr<std::string> line =
+        flags.json ? ToJsonLine(*step) : ToLine(*step);
+    if (!line.ok()) return line.status();
+    const absl::Status status = print(*line);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Command MakeWatchCommand(CLI::App* app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* parser = app->add_subcommand(
+      "watch",
+      "Print a line per committed step of a session, from the last one on, "
+      "until the session or the server ends; a slow terminal misses steps, and "
+      "no step waits for it");
+  parser->add_option("NAME", flags->name, "The session: heat or sessions/heat")
+      ->required();
+  parser
+      ->add_option("--server", flags->server,
+                   "The server, HOST:PORT or unix:/path")
+      ->envname("CONCORD_SERVER")
+      ->required();
+  parser->add_flag("--json", flags->json,
+                   "A concord.v1.StepDiagnostics as JSON on each line");
+  parser->add_option("--count", flags->count,
+                     "Stop after so many lines; 0: never");
+  return {.parser = parser,
+          .run = [flags](const Print& print) { return Run(*flags, print); }};
+}
+
+}  // namespace concord

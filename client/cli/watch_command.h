@@ -1,0 +1,13 @@
+// `concord watch`: a line per committed step of a session, as they come.
+#ifndef CONCORD_CLIENT_CLI_WATCH_COMMAND_H_
+#define CONCORD_CLIENT_CLI_WATCH_COMMAND_H_
+
+#include "client/cli/command.h"
+
+namespace concord {
+
+Command MakeWatchCommand(CLI::App* app);
+
+}  // namespace concord
+
+#endif  // CONCORD_CLIENT_CLI_WATCH_COMMAND_H_
