@@ -142,13 +142,14 @@ absl::Status Connection::Close(const Limit& limit) {
   return FromGrpc(end_);
 }
 
-void Connection::Leave(const Limit& limit) {
-  if (finished_ || !limited_.ok() || !Await(kWrite, limit)) return;
+absl::Status Connection::Leave(const Limit& limit) {
+  if (finished_ || !limited_.ok() || !Await(kWrite, limit)) return Close(limit);
   Start(kWrite);
   stream_->WritesDone(&state_[kWrite]);
   for (grpc::ByteBuffer rest; Read(&rest, limit);) {
   }
   Finish(&limit);
+  return limited_.ok() ? FromGrpc(end_) : limited_;
 }
 
 grpc::Slice Connection::Lend(wire::Fragment bytes) {
@@ -160,15 +161,30 @@ grpc::Slice Connection::Lend(wire::Fragment bytes) {
 }
 
 bool Connection::ReturnLoans() {
-  if (loan_ == nullptr) return !finished_;
   loan_.reset();
+  if (returned_ == nullptr) return !finished_;
   const absl::Time patience = absl::Now() + kLoanGrace;
   while (!returned_->HasBeenNotified()) {
     // Whoever polls moves gRPC on.
     Pump(absl::Now() + kLoanTick);
     if (absl::Now() > patience) Finish(nullptr);  // Drops what is queued.
   }
+  returned_.reset();
   return !finished_;
+}
+
+bool Connection::AwaitLoans(const Limit& limit) {
+  if (finished_ || !limited_.ok() || !Await(kWrite, limit)) return false;
+  loan_.reset();
+  if (returned_ == nullptr) return true;
+  while (!returned_->HasBeenNotified()) {
+    if (state_[kRead] == State::kFailed) return false;
+    Pump(absl::Now() + kLoanTick);
+    limited_ = limit.Check();
+    if (!limited_.ok()) return false;
+  }
+  returned_.reset();
+  return true;
 }
 
 }  // namespace concord

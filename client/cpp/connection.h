@@ -54,8 +54,8 @@ class Connection {
   absl::Status Close(const Limit& limit);
 
   // Tells the server that nothing more comes and waits for its end of the
-  // stream, at most until the limit.
-  void Leave(const Limit& limit);
+  // stream, at most until the limit. OK when that end was.
+  absl::Status Leave(const Limit& limit);
 
   // A slice of the caller's memory, not copied.
   grpc::Slice Lend(wire::Fragment bytes);
@@ -65,6 +65,10 @@ class Connection {
   // the kernel gives the socket up (ClientOptions::keepalive_timeout). False:
   // the stream has ended.
   bool ReturnLoans();
+
+  // The same amid a stream, as long as the limit allows: whoever needs lent
+  // memory back before there is an answer. False as for Write.
+  bool AwaitLoans(const Limit& limit);
 
  private:
   enum Operation { kWrite, kRead, kFinish, kOperations };

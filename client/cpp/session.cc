@@ -20,21 +20,14 @@ constexpr absl::Duration kLeaveTime = absl::Seconds(1);
 
 size_t SizeOfElement(v1::DataType type) { return type == v1::FLOAT64 ? 8 : 4; }
 
-// What the server could not see: bad pointers.
-absl::Status CheckMemory(absl::Span<const StepVector> contributions,
+absl::Status CheckUpdate(absl::Span<const StepVector> contributions,
                          const void* update, size_t size) {
   if (update == nullptr) {
     return InvalidField("INVALID_OPTION", "update", "null",
                         "memory for one vector");
   }
   for (size_t i = 0; i < contributions.size(); ++i) {
-    const void* const data = contributions[i].data;
-    if (data == nullptr) {
-      return InvalidField("INVALID_OPTION",
-                          absl::StrCat("contributions[", i, "].data"), "null",
-                          "memory of one vector");
-    }
-    if (Overlap(data, update, size)) {
+    if (Overlap(contributions[i].data, update, size)) {
       return InvalidField("INVALID_OPTION", "update",
                           absl::StrCat("memory of contributions[", i, "]"),
                           "memory that overlaps no contribution");
@@ -51,6 +44,18 @@ absl::Status CheckIndex(absl::string_view field, int index,
   }
   return InvalidField("INDEX_OUT_OF_RANGE", field, absl::StrCat(index),
                       absl::StrCat("an index in [0, ", num_vectors, ")"));
+}
+
+// The memory of a micro-batch is not the client's any more when a later one
+// finds that the connection is gone.
+absl::Status AccumulationLost(uint64_t step, const absl::Status& why) {
+  return MakeError(
+      absl::StatusCode::kAborted,
+      {"ACCUMULATION_LOST", "", "", "", {{"step", absl::StrCat(step)}}},
+      absl::StrCat("the micro-batches of step ", step,
+                   " are lost with the connection; bring them again, from the "
+                   "first: ",
+                   why.ToString()));
 }
 
 // A later Step must not try again: it would get the same, or worse, take the
@@ -77,7 +82,8 @@ WorkerSession::Impl::Impl(std::string server, const ClientOptions& client,
 
 WorkerSession::Impl::~Impl() {
   if (connection_ != nullptr) {
-    connection_->Leave(Limit(kLeaveTime, /*is_cancelled=*/{}));
+    // Nobody is left who could be told of an error.
+    (void)connection_->Leave(Limit(kLeaveTime, /*is_cancelled=*/{}));
   }
 }
 
@@ -207,7 +213,9 @@ absl::Status WorkerSession::Impl::Receive(UpdateReceiver* receiver,
 absl::Status WorkerSession::Impl::Try(
     v1::StepHeader* header, absl::Span<const StepVector> contributions,
     UpdateReceiver* receiver, const Limit& limit) {
-  header->set_attempt(++attempt_);
+  // The micro-batches of a step are one attempt.
+  if (header->accumulation().micro_batch() == 0) ++attempt_;
+  header->set_attempt(attempt_);
   connection_->StartRead();
   if (!Send(*header, contributions, limit)) return connection_->Close(limit);
   absl::Status status = Receive(receiver, limit);
@@ -215,18 +223,89 @@ absl::Status WorkerSession::Impl::Try(
   return status;
 }
 
+absl::Status WorkerSession::Impl::Check(
+    absl::Span<const StepVector> contributions) const {
+  absl::Status status = guard_.Check();
+  if (status.ok()) status = ended_;
+  for (size_t i = 0; status.ok() && i < contributions.size(); ++i) {
+    if (contributions[i].data == nullptr) {
+      return InvalidField("INVALID_OPTION",
+                          absl::StrCat("contributions[", i, "].data"), "null",
+                          "memory of one vector");
+    }
+    status = CheckIndex(absl::StrCat("vectors[", i, "].index"),
+                        contributions[i].index, joined_.num_vectors());
+  }
+  return status;
+}
+
+void WorkerSession::Impl::Drop(const absl::Status& status) {
+  connection_.reset();
+  micro_batches_ = 0;
+  if (!WorthRetrying(status) && IsForGood(status)) ended_ = status;
+}
+
+absl::Status WorkerSession::Impl::Accumulate(
+    absl::Span<const StepVector> contributions, const StepOptions& options) {
+  absl::Status status = Check(contributions);
+  if (!status.ok()) return status;
+  const Limit limit(options.timeout, options.is_cancelled);
+  v1::StepHeader header = MakeHeader(contributions, {}, options.active);
+  header.mutable_accumulation()->set_micro_batch(micro_batches_);
+  const bool first = micro_batches_ == 0;
+  for (Tries tries(&backoff_, client_.retry.max_attempts, limit);;) {
+    if (connection_ == nullptr) status = Join(limit);
+    if (status.ok()) {
+      if (first) ++attempt_;
+      header.set_attempt(attempt_);
+      connection_->StartRead();
+      if (Send(header, contributions, limit) &&
+          connection_->AwaitLoans(limit)) {
+        ++micro_batches_;
+        return status;
+      }
+      status = connection_->Close(limit);
+    }
+    const bool again = WorthRetrying(status);
+    Drop(status);
+    if (!first && again) return AccumulationLost(header.step(), status);
+    if (!tries.Again(&status, again)) return status;
+    status = absl::OkStatus();
+  }
+}
+
+absl::Status WorkerSession::Impl::Leave(const CallOptions& options) {
+  absl::Status status = Check({});
+  if (!status.ok()) return status;
+  const Limit limit(options.timeout, options.is_cancelled);
+  for (Tries tries(&backoff_, client_.retry.max_attempts, limit);;) {
+    if (connection_ == nullptr) status = Join(limit);
+    if (status.ok()) {
+      v1::StepRequest request;
+      request.mutable_leave();
+      status = connection_->Write(wire::Encode(request), limit)
+                   ? connection_->Leave(limit)
+                   : connection_->Close(limit);
+    }
+    const bool again = WorthRetrying(status);
+    if (!status.ok()) Drop(status);
+    if (status.ok()) {
+      connection_.reset();
+      ended_ =
+          absl::FailedPreconditionError("this worker has left the session");
+      return status;
+    }
+    if (!tries.Again(&status, again)) return status;
+    status = absl::OkStatus();
+  }
+}
+
 absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
     absl::Span<const StepVector> contributions,
     absl::Span<const StepLoss> losses, void* update,
     const StepOptions& options) {
-  absl::Status status = guard_.Check();
-  if (status.ok()) status = ended_;
-  if (!status.ok()) return status;
-  status = CheckMemory(contributions, update, VectorBytes());
-  for (size_t i = 0; status.ok() && i < contributions.size(); ++i) {
-    status = CheckIndex(absl::StrCat("vectors[", i, "].index"),
-                        contributions[i].index, joined_.num_vectors());
-  }
+  absl::Status status = Check(contributions);
+  if (status.ok()) status = CheckUpdate(contributions, update, VectorBytes());
   for (size_t i = 0; status.ok() && i < losses.size(); ++i) {
     status = CheckIndex(absl::StrCat("losses[", i, "].index"), losses[i].index,
                         joined_.num_vectors());
@@ -239,8 +318,25 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
 
   const Limit limit(options.timeout, options.is_cancelled);
   v1::StepHeader header = MakeHeader(contributions, losses, options.active);
+  const bool closes = micro_batches_ > 0;
+  absl::Status lost;
+  if (closes) {
+    header.mutable_accumulation()->set_micro_batch(micro_batches_);
+    header.mutable_accumulation()->set_last(true);
+  }
   for (Tries tries(&backoff_, client_.retry.max_attempts, limit);;) {
     if (connection_ == nullptr) status = Join(limit);
+    if (status.ok() && closes && micro_batches_ == 0) {
+      // The connection of the micro-batches is gone. All of them had come if
+      // the step is committed; then there is the update to ask for.
+      if (joined_.committed_step() < header.step()) {
+        return AccumulationLost(header.step(), lost);
+      }
+      header.clear_accumulation();
+      header.clear_vectors();
+      header.clear_losses();
+      contributions = {};
+    }
     if (status.ok()) {
       UpdateReceiver receiver(header.step(), joined_.epoch(),
                               joined_.num_parameters(), VectorBytes(),
@@ -251,13 +347,14 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
         outcome.result.Swap(&receiver.result());
         outcome.trailer.Swap(&receiver.trailer());
         outcome.attempts = std::exchange(attempt_, 0);
+        micro_batches_ = 0;
         ++applied_step_;
         return outcome;
       }
     }
-    connection_.reset();
     const bool again = WorthRetrying(status);
-    if (!again && IsForGood(status)) ended_ = status;
+    Drop(status);
+    lost = status;
     if (!tries.Again(&status, again)) return status;
     status = absl::OkStatus();
   }
@@ -286,6 +383,15 @@ absl::StatusOr<StepOutcome> WorkerSession::Step(
     absl::Span<const StepLoss> losses, void* update,
     const StepOptions& options) {
   return impl_->Step(contributions, losses, update, options);
+}
+
+absl::Status WorkerSession::Accumulate(
+    absl::Span<const StepVector> contributions, const StepOptions& options) {
+  return impl_->Accumulate(contributions, options);
+}
+
+absl::Status WorkerSession::Leave(const CallOptions& options) {
+  return impl_->Leave(options);
 }
 
 }  // namespace concord

@@ -34,6 +34,12 @@
 // its end counts, however: the round then uses that one, not what a later Step
 // brings.
 //
+// Micro-batches. A step's gradients may come in several parts, which the server
+// sums element by element in the order in which they come: Accumulate for each
+// but the last, Step for that one. The memory is the caller's again when
+// Accumulate returns; what is lost with a connection is therefore for the
+// caller to bring again (ABORTED, ACCUMULATION_LOST).
+//
 // Threads: one at a time. Fork: as for Client (client.h).
 #ifndef CONCORD_CLIENT_CPP_SESSION_H_
 #define CONCORD_CLIENT_CPP_SESSION_H_
@@ -138,6 +144,20 @@ class WorkerSession {
                                    absl::Span<const StepLoss> losses,
                                    void* update,
                                    const StepOptions& options = {});
+
+  // One of several micro-batches of the coming step, which Step closes with the
+  // last of them. The same losses in all of them, with the same weights; the
+  // values of losses, and StepOptions::active, are Step's. The first one is
+  // retried as a Step is. After ABORTED, ACCUMULATION_LOST, from here or from
+  // Step, nothing of the step is kept: begin again with its first micro-batch.
+  absl::Status Accumulate(absl::Span<const StepVector> contributions,
+                          const StepOptions& options = {});
+
+  // Goes for good: until this rank joins again it counts as absent, so that
+  // rounds with a quorum (Session.min_workers) do not wait for it. Every
+  // further Step is refused. (A worker that is merely destroyed is expected
+  // back.)
+  absl::Status Leave(const CallOptions& options = {});
 
  private:
   friend class Client;

@@ -30,6 +30,9 @@ class WorkerSession::Impl {
   absl::StatusOr<StepOutcome> Step(absl::Span<const StepVector> contributions,
                                    absl::Span<const StepLoss> losses,
                                    void* update, const StepOptions& options);
+  absl::Status Accumulate(absl::Span<const StepVector> contributions,
+                          const StepOptions& options);
+  absl::Status Leave(const CallOptions& options);
 
   bool forked() const { return guard_.forked(); }
   const v1::Joined& joined() const { return joined_; }
@@ -37,6 +40,9 @@ class WorkerSession::Impl {
   uint64_t applied_step() const { return applied_step_; }
 
  private:
+  // What the server could not see, and indexes; and that there are steps to
+  // come.
+  absl::Status Check(absl::Span<const StepVector> contributions) const;
   // A new connection and stream, joined.
   absl::Status Join(const Limit& limit);
   // One try of a step on the open stream.
@@ -50,6 +56,8 @@ class WorkerSession::Impl {
             absl::Span<const StepVector> contributions, const Limit& limit);
   absl::Status Receive(UpdateReceiver* receiver, const Limit& limit);
   bool WorthRetrying(const absl::Status& status) const;
+  // After a failed try: no connection, nothing accumulated.
+  void Drop(const absl::Status& status);
   size_t VectorBytes() const;
 
   const ProcessGuard guard_;
@@ -61,8 +69,9 @@ class WorkerSession::Impl {
   v1::Joined joined_;
   bool joined_before_ = false;
   uint64_t applied_step_ = 0;
-  uint32_t attempt_ = 0;  // Of step applied_step_ + 1.
-  absl::Status ended_;    // Not OK: what every Step returns from now on.
+  uint32_t attempt_ = 0;        // Of step applied_step_ + 1.
+  uint32_t micro_batches_ = 0;  // Sent of that step, on this connection.
+  absl::Status ended_;          // Not OK: what every Step returns from now on.
   std::unique_ptr<Connection> connection_;  // Null: to be joined anew.
 };
 

@@ -12,6 +12,20 @@
 #include "proto/wire/checksum.h"
 
 namespace concord {
+namespace {
+
+// Element by element, onto `bytes`; an empty sum is zero.
+void Add(const std::string& sum, std::string* bytes) {
+  for (size_t at = 0; at < sum.size(); at += sizeof(float)) {
+    float a, b;
+    std::memcpy(&a, sum.data() + at, sizeof(a));
+    std::memcpy(&b, bytes->data() + at, sizeof(b));
+    b += a;
+    std::memcpy(bytes->data() + at, &b, sizeof(b));
+  }
+}
+
+}  // namespace
 
 Answer Answer::Refuse(grpc::Status status) {
   Answer answer;
@@ -86,6 +100,11 @@ size_t ScriptedServer::chunks_received() const {
   return chunks_received_;
 }
 
+int ScriptedServer::leaves() const {
+  absl::MutexLock lock(&mutex_);
+  return leaves_;
+}
+
 size_t ScriptedServer::largest_chunk() const {
   absl::MutexLock lock(&mutex_);
   return largest_chunk_;
@@ -116,7 +135,13 @@ grpc::Status ScriptedServer::Step(grpc::ServerContext*, Stream* stream) {
     joined.set_max_chunk_bytes((4 << 20) - (64 << 10));
   }
   stream->Write(response);
+  std::string micro_batches;  // Their sum so far.
   while (stream->Read(&request)) {
+    if (request.has_leave()) {
+      absl::MutexLock lock(&mutex_);
+      ++leaves_;
+      return grpc::Status::OK;
+    }
     const v1::StepHeader header = request.has_contribution()
                                       ? request.contribution().header()
                                       : request.header();
@@ -136,6 +161,15 @@ grpc::Status ScriptedServer::Step(grpc::ServerContext*, Stream* stream) {
     }
     if (!ReadVectors(stream, header, &bytes)) {
       return ErrorStatus(grpc::StatusCode::INVALID_ARGUMENT, "CHUNK_MISPLACED");
+    }
+    if (header.has_accumulation()) {
+      Add(micro_batches, &bytes);
+      if (!header.accumulation().last()) {
+        if (answer.end.has_value()) return *answer.end;
+        micro_batches = bytes;
+        continue;
+      }
+      micro_batches.clear();
     }
     if (answer.commit) Commit(header, bytes);
     if (!SendAnswer(stream, header, answer)) return grpc::Status::OK;

@@ -2,7 +2,8 @@
 // update is the weighted sum of the step's vectors, with faults to order.
 //
 // Each StepHeader that arrives takes the next Answer from the script; an empty
-// script answers well.
+// script answers well. A header of a micro-batch that is not the last takes one
+// too, of which only `end` counts.
 #ifndef CONCORD_TESTS_CLIENT_SCRIPTED_SERVER_H_
 #define CONCORD_TESTS_CLIENT_SCRIPTED_SERVER_H_
 
@@ -63,6 +64,8 @@ class ScriptedServer final : public v1::Concord::Service {
   // Messages that brought vectors, largest `data` among them.
   size_t chunks_received() const;
   size_t largest_chunk() const;
+  // Workers that have left for good.
+  int leaves() const;
 
  private:
   grpc::Status Step(grpc::ServerContext* context,
@@ -90,6 +93,7 @@ class ScriptedServer final : public v1::Concord::Service {
   std::vector<v1::StepHeader> headers_ ABSL_GUARDED_BY(mutex_);
   size_t chunks_received_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t largest_chunk_ ABSL_GUARDED_BY(mutex_) = 0;
+  int leaves_ ABSL_GUARDED_BY(mutex_) = 0;
 
   std::string address_;
   std::unique_ptr<grpc::Server> server_;

@@ -6,7 +6,6 @@
 
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -15,60 +14,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
-#include "tests/client/scripted_server.h"
+#include "tests/client/session_fixture.h"
 
 namespace concord {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
-
-constexpr size_t kParameters = 10'000;
-
-class SessionTest : public ::testing::Test {
- protected:
-  SessionTest() : server_(kParameters) {
-    options_.retry.initial_backoff = absl::Milliseconds(1);
-    options_.retry.max_backoff = absl::Milliseconds(2);
-    options_.retry.jitter_seed = 1;
-    step_.timeout = absl::Seconds(30);
-    for (std::vector<float>* vector : {&first_, &second_}) {
-      vector->resize(kParameters);
-      std::iota(vector->begin(), vector->end(), vector == &first_ ? 1.f : -5.f);
-    }
-    update_.assign(kParameters, -1);
-  }
-
-  std::unique_ptr<WorkerSession> Open(WorkerOptions worker = {}) {
-    worker.session = "sessions/job";
-    auto client = Client::Connect(server_.address(), options_);
-    EXPECT_TRUE(client.ok()) << client.status();
-    CallOptions call;
-    call.timeout = absl::Seconds(30);
-    auto session = (*client)->OpenWorker(worker, call);
-    EXPECT_TRUE(session.ok()) << session.status();
-    return session.ok() ? *std::move(session) : nullptr;
-  }
-
-  absl::StatusOr<StepOutcome> Step(WorkerSession* worker) {
-    const StepVector vectors[] = {{0, first_.data()}, {2, second_.data()}};
-    const StepLoss losses[] = {{0, 0.5}, {2, 0.25}};
-    return worker->Step(vectors, losses, update_.data(), step_);
-  }
-
-  void ExpectTheSum() const {
-    for (size_t i = 0; i < kParameters; ++i) {
-      ASSERT_EQ(update_[i], first_[i] + 3 * second_[i]) << i;
-    }
-  }
-
-  ScriptedServer server_;
-  ClientOptions options_;
-  StepOptions step_;
-  std::vector<float> first_;
-  std::vector<float> second_;
-  std::vector<float> update_;
-};
 
 TEST_F(SessionTest, AGoodStepTakesOneAttemptAndCounts) {
   auto worker = Open();
