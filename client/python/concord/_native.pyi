@@ -103,11 +103,9 @@ class RemoteSession:
         server: str,
         session_id: str,
         options: Options | None = None,
+        session_options: str = "{}",
+        restore_from: str = "",
         rank: int = 0,
-        num_workers: int = 1,
-        round_timeout: float = 0.0,
-        send_timeout: float = 0.0,
-        idle_ttl: float = 0.0,
         uid: str = "",
         epoch: int = 0,
         resume_step: int | None = None,
@@ -126,7 +124,15 @@ class RemoteSession:
         timeout: float,
     ) -> tuple[ResultBuffer, Found]: ...
     def update(self, options: Options, timeout: float) -> None: ...
-    def leave(self) -> None: ...
+    def accumulate(
+        self,
+        indexes: Sequence[int],
+        addresses: Sequence[int],
+        sample_weights: Sequence[float],
+        timeout: float,
+    ) -> None: ...
+    def leave(self, timeout: float) -> None: ...
+    def close(self) -> None: ...
     def delete(self, timeout: float) -> None: ...
     @property
     def name(self) -> str: ...

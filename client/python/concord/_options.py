@@ -8,6 +8,7 @@ import os
 from typing import Any, Optional
 
 from concord import _native
+from concord.errors import invalid
 from concord.loss_recorder import ENGINE_RECORDERS, EngineLossRecorder, LossRecorder
 
 
@@ -81,6 +82,51 @@ def methods_message(
     elif loss_recorder is not None:
         message["loss_recorder"] = {"latest": {}}
     return as_json(message)
+
+
+def session_message(
+    *,
+    durability: Optional[str],
+    checkpoint_steps: Optional[int],
+    checkpoint_seconds: Optional[float],
+    checkpoints_kept: Optional[int],
+    **fields: Optional[float],
+) -> str:
+    """What a new session is given beside its operator, as a concord.v1.Session in JSON.
+
+    None leaves a field to the server. Fields named *_timeout and idle_ttl are seconds.
+    """
+    message: dict[str, Any] = {}
+    for name, value in fields.items():
+        if value is not None:
+            is_duration = name.endswith(("_timeout", "_ttl"))
+            message[name] = _duration(name, value) if is_duration else _count(name, value)
+    if durability is not None:
+        if durability not in ("none", "checkpoint", "step"):
+            raise invalid("INVALID_OPTION", "durability", durability, "none, checkpoint or step")
+        message["durability"] = f"DURABILITY_{durability.upper()}"
+    policy: dict[str, Any] = {}
+    if checkpoint_steps is not None:
+        policy["every_steps"] = _count("checkpoint_steps", checkpoint_steps)
+    if checkpoint_seconds is not None:
+        policy["every"] = _duration("checkpoint_seconds", checkpoint_seconds)
+    if checkpoints_kept is not None:
+        policy["keep"] = _count("checkpoints_kept", checkpoints_kept)
+    if policy:
+        message["checkpoints"] = policy
+    return as_json(message)
+
+
+def _count(field: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise invalid("INVALID_OPTION", field, value, "a count >= 0")
+    return value
+
+
+def _duration(field: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e10:
+        raise invalid("INVALID_OPTION", field, value, "seconds > 0")
+    return f"{value:.9f}s"
 
 
 def make_options(

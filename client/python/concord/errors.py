@@ -86,6 +86,16 @@ class EpochChanged(FailedPreconditionError):
     """The session was restored, or replaced by another of its name."""
 
 
+class ResyncWeights(FailedPreconditionError):
+    """This worker has missed steps whose updates are gone: it needs the weights of a
+    rank that has them, and then `Session.resync` with that rank's step."""
+
+
+class StateUnclean(FailedPreconditionError):
+    """The machine stopped while the session was in use; `metadata["checkpoint"]` names
+    the newest checkpoint to restore, or is empty."""
+
+
 class SessionInProgress(FailedPreconditionError):
     """A new worker joined a running session without saying where it resumes."""
 
@@ -102,6 +112,11 @@ class AbortedError(ConcordError, RuntimeError):
 
 class Superseded(AbortedError):
     """A newer worker has taken this rank."""
+
+
+class AccumulationLost(AbortedError):
+    """The connection broke between a step's micro-batches: bring them again, from the
+    first."""
 
 
 class DeadlineExceeded(ConcordError, TimeoutError):
@@ -178,6 +193,9 @@ _BY_REASON: dict[str, type[ConcordError]] = {
     "EPOCH_CHANGED": EpochChanged,
     "SESSION_REPLACED": EpochChanged,
     "SESSION_IN_PROGRESS": SessionInProgress,
+    "RESYNC_WEIGHTS": ResyncWeights,
+    "UNCLEAN": StateUnclean,
+    "ACCUMULATION_LOST": AccumulationLost,
     "LAYOUT_MISMATCH": LayoutMismatch,
     "SUPERSEDED": Superseded,
 }

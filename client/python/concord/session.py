@@ -24,7 +24,13 @@ import torch
 from concord import _native, _process, _state
 from concord._embedded import check_rows, dtype_name
 from concord._inputs import Rows, parse_gradients, parse_indexes, parse_losses
-from concord._options import derived_part, make_options, refuse_derived, resolve_server
+from concord._options import (
+    derived_part,
+    make_options,
+    refuse_derived,
+    resolve_server,
+    session_message,
+)
 from concord.errors import ConcordError, invalid
 from concord.grad_operator import ConFIGOperator, GradientOperator
 from concord.loss_recorder import LossRecorder
@@ -58,9 +64,21 @@ class Session:
             object's is only a wish: the server records, see `StepResult.losses`.
         max_vectors_per_step: Most losses that one round brings; default m.
         round_timeout, send_timeout, idle_ttl: Seconds; default: the server's.
+        min_workers, straggler_timeout: Ranks that suffice for a round, and the seconds
+            that it then waits for the others; default: all, always.
+        max_ranks_per_vector: Most ranks that bring the same loss in one round; their
+            gradients are averaged by sample weight.
+        update_history: Updates before the last that the server keeps for ranks that
+            have fallen behind; one behind by more gets ResyncWeights.
+        durability: "none", "checkpoint", or "step": what outlives the server. Default:
+            the server's.
+        checkpoint_steps, checkpoint_seconds, checkpoints_kept: When the server takes a
+            checkpoint by itself, and how many it keeps (default 3).
+        restore_from: Checkpoint that a new session begins with,
+            "sessions/{id}/checkpoints/{step}".
         resume_step: Last step that was applied, for a worker that carries on.
 
-    Leaving (close, `with`, garbage collection) keeps the session on the server;
+    Closing (close, `with`, garbage collection) keeps the session on the server;
     `delete` ends it. A pickled Session is a handle on the same session at the
     same step, of which one at a time can be used.
     """
@@ -88,6 +106,15 @@ class Session:
         chunk_bytes: Optional[int] = None,
         stale_after: int = 0,
         min_relative_norm: float = 0.0,
+        min_workers: Optional[int] = None,
+        straggler_timeout: Optional[float] = None,
+        max_ranks_per_vector: Optional[int] = None,
+        update_history: Optional[int] = None,
+        durability: Optional[str] = None,
+        checkpoint_steps: Optional[int] = None,
+        checkpoint_seconds: Optional[float] = None,
+        checkpoints_kept: Optional[int] = None,
+        restore_from: Optional[str] = None,
     ) -> None:
         address = resolve_server(server)
         if address is None:
@@ -115,10 +142,22 @@ class Session:
         self.num_vectors = num_vectors
         self._id = name.removeprefix("sessions/") if name else f"py-{secrets.token_hex(8)}"
         self._sizes = (num_parameters, dtype)
-        self._timeouts: dict[str, Any] = {
-            "round_timeout": round_timeout or 0.0,
-            "send_timeout": send_timeout or 0.0,
-            "idle_ttl": idle_ttl or 0.0,
+        self._settings: dict[str, Any] = {
+            "session_options": session_message(
+                num_workers=num_workers,
+                round_timeout=round_timeout,
+                send_timeout=send_timeout,
+                idle_ttl=idle_ttl,
+                min_workers=min_workers,
+                straggler_timeout=straggler_timeout,
+                max_ranks_per_vector=max_ranks_per_vector,
+                update_history=update_history,
+                durability=durability,
+                checkpoint_steps=checkpoint_steps,
+                checkpoint_seconds=checkpoint_seconds,
+                checkpoints_kept=checkpoints_kept,
+            ),
+            "restore_from": restore_from or "",
             "chunk_bytes": chunk_bytes or 0,
         }
         # What is known of the session: uid, epoch, resume_step.
@@ -196,10 +235,7 @@ class Session:
         """As `step`, with inputs that are checked already; nothing is looked at."""
         native = self._live(rows)
         dtype = _DTYPES[native.dtype]
-        sent: list[torch.Tensor] = []
-        if rows is not None:
-            check_rows(rows, native.num_parameters, dtype)
-            sent = rows.rows if rows.device == _CPU else [row.to(_CPU) for row in rows.rows]
+        sent = _sent(rows, native)
         buffer, found = native.step(
             indexes,
             [row.data_ptr() for row in sent],
@@ -214,6 +250,27 @@ class Session:
         if rows is not None and (rows.dtype is not dtype or rows.device != _CPU):
             update = update.to(device=rows.device, dtype=rows.dtype)
         return update, found
+
+    def accumulate(
+        self,
+        grads: Union[Mapping[int, Any], tuple[Any, Any]],
+        *,
+        deadline: Optional[float] = None,
+        sample_weights: Optional[Mapping[int, float]] = None,
+    ) -> None:
+        """One of several micro-batches of the coming step, whose last one `step` brings:
+        the server sums their gradients in that order. The same losses and weights in all
+        of them. AccumulationLost, from here or from `step`: begin the step again with
+        its first micro-batch; nothing of it was kept."""
+        indexes, rows = self._gradients(grads)
+        native = self._live(rows)
+        sent = _sent(rows, native)
+        native.accumulate(
+            indexes,
+            [row.data_ptr() for row in sent],
+            _weights(sample_weights, indexes),
+            _DEADLINE if deadline is None else deadline,
+        )
 
     def _gradients(self, grads: Any) -> tuple[list[int], Optional[Rows]]:
         if grads is None:
@@ -267,9 +324,8 @@ class Session:
             session_id=self._id,
             options=options,
             rank=self.rank,
-            num_workers=self.num_workers,
             timeout=timeout,
-            **self._timeouts,
+            **self._settings,
             **self._known,
         )
         self._generation = _process.generation
@@ -329,7 +385,7 @@ class Session:
         native, self._native = self._native, None
         if native is not None:
             self._sizes = (native.num_parameters, _DTYPES[native.dtype])
-            native.leave()
+            native.close()
         self._known = {"resume_step": step}
         self._attach_only = True
 
@@ -357,14 +413,20 @@ class Session:
         self.resync(found["committed_step"])
         return found["committed_step"]
 
+    def leave(self, *, timeout: float = _CONNECT) -> None:
+        """Goes for good, and closes: rounds that need not wait for all (`min_workers`)
+        do not wait for this rank until a Session joins as it again."""
+        self._live(None).leave(timeout)
+        self.close()
+
     def close(self) -> None:
-        """Leaves the session, which stays on the server. Idempotent."""
+        """Ends this rank's connection; the session stays, and expects it back. Idempotent."""
         native, self._native = self._native, None
         self._closed = True
         if native is not None:
             if self._generation == _process.generation:
                 self._known = _known(native)
-                native.leave()
+                native.close()
             else:
                 _process.abandoned.append(native)
 
@@ -415,6 +477,14 @@ def _momentum(
 
 def _weights(weights: Optional[Mapping[int, float]], indexes: Sequence[int]) -> list[float]:
     return [float((weights or {}).get(index, 1.0)) for index in indexes]
+
+
+def _sent(rows: Optional[Rows], native: _native.RemoteSession) -> list[torch.Tensor]:
+    """The rows in this host's memory, where they fit the session."""
+    if rows is None:
+        return []
+    check_rows(rows, native.num_parameters, _DTYPES[native.dtype])
+    return rows.rows if rows.device == _CPU else [row.to(_CPU) for row in rows.rows]
 
 
 def _known(native: _native.RemoteSession) -> dict[str, Any]:
@@ -495,7 +565,7 @@ def _delete_quietly(native: _native.RemoteSession, generation: int) -> None:
     try:
         native.delete(2.0)
     except ConcordError:
-        native.leave()
+        native.close()
 
 
 def combine(server: str, gradient_operator: GradientOperator, rows: Rows) -> torch.Tensor:

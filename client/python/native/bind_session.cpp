@@ -27,17 +27,14 @@ namespace {
 std::unique_ptr<RemoteSession> OpenSession(
     std::shared_ptr<Kernels> host, const std::string& server,
     const std::string& session_id, std::optional<OperatorOptions> options,
-    uint32_t rank, uint32_t num_workers, double round_timeout,
-    double send_timeout, double idle_ttl, const std::string& uid,
-    uint64_t epoch, std::optional<uint64_t> resume_step, size_t chunk_bytes,
-    double timeout) {
+    const std::string& session_options, const std::string& restore_from,
+    uint32_t rank, const std::string& uid, uint64_t epoch,
+    std::optional<uint64_t> resume_step, size_t chunk_bytes, double timeout) {
   RemoteSettings settings{.server = server,
                           .session_id = session_id,
                           .options = std::move(options),
-                          .num_workers = num_workers,
-                          .round_timeout = round_timeout,
-                          .send_timeout = send_timeout,
-                          .idle_ttl = idle_ttl,
+                          .session = ParseJson<v1::Session>(session_options),
+                          .restore_from = restore_from,
                           .worker = {},
                           .chunk_bytes = chunk_bytes};
   settings.worker.rank = rank;
@@ -57,6 +54,38 @@ struct Found {
   StepOutcome outcome;
 };
 
+std::vector<StepVector> ToVectors(const std::vector<int>& indexes,
+                                  const std::vector<uintptr_t>& addresses,
+                                  const std::vector<double>& sample_weights) {
+  std::vector<StepVector> contributions;
+  for (size_t i = 0; i < indexes.size(); ++i) {
+    contributions.push_back({indexes[i],
+                             reinterpret_cast<const void*>(addresses.at(i)),
+                             sample_weights.at(i)});
+  }
+  return contributions;
+}
+
+StepOptions ToStepOptions(const std::vector<int>& active, double timeout) {
+  StepOptions options;
+  options.active = active;
+  options.timeout = absl::Seconds(timeout);
+  options.is_cancelled = &SignalRaised;
+  return options;
+}
+
+// `call` without the GIL; raises what it returns, the signal's exception first.
+template <class Function>
+void CallOrRaise(const Function& call) {
+  absl::Status status;
+  {
+    const nb::gil_scoped_release release;
+    status = call();
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  RaiseIfError(status);
+}
+
 nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<uintptr_t>& addresses,
                const std::vector<double>& sample_weights,
@@ -64,20 +93,13 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<double>& losses,
                const std::vector<double>& loss_weights,
                const std::vector<int>& active, double timeout) {
-  std::vector<StepVector> contributions;
-  for (size_t i = 0; i < indexes.size(); ++i) {
-    contributions.push_back({indexes[i],
-                             reinterpret_cast<const void*>(addresses.at(i)),
-                             sample_weights.at(i)});
-  }
+  const std::vector<StepVector> contributions =
+      ToVectors(indexes, addresses, sample_weights);
+  const StepOptions options = ToStepOptions(active, timeout);
   std::vector<StepLoss> values;
   for (size_t i = 0; i < loss_indexes.size(); ++i) {
     values.push_back({loss_indexes[i], losses.at(i), loss_weights.at(i)});
   }
-  StepOptions options;
-  options.active = active;
-  options.timeout = absl::Seconds(timeout);
-  options.is_cancelled = &SignalRaised;
   absl::StatusOr<RemoteSession::Result> result;
   {
     const nb::gil_scoped_release release;
@@ -160,9 +182,8 @@ void BindSession(nb::module_& module) {
   nb::class_<RemoteSession>(module, "RemoteSession")
       .def(nb::new_(&OpenSession), nb::arg("host"), nb::kw_only(),
            nb::arg("server"), nb::arg("session_id"),
-           nb::arg("options") = nb::none(), nb::arg("rank") = 0,
-           nb::arg("num_workers") = 1, nb::arg("round_timeout") = 0.0,
-           nb::arg("send_timeout") = 0.0, nb::arg("idle_ttl") = 0.0,
+           nb::arg("options") = nb::none(), nb::arg("session_options") = "{}",
+           nb::arg("restore_from") = "", nb::arg("rank") = 0,
            nb::arg("uid") = "", nb::arg("epoch") = 0,
            nb::arg("resume_step") = nb::none(), nb::arg("chunk_bytes") = 0,
            nb::arg("timeout") = 20.0)
@@ -174,28 +195,37 @@ void BindSession(nb::module_& module) {
           "update",
           [](RemoteSession& session, const OperatorOptions& options,
              double timeout) {
-            absl::Status status;
-            {
-              const nb::gil_scoped_release release;
-              status = session.Update(options, MakeCall(timeout));
-            }
-            if (PyErr_Occurred() != nullptr) throw nb::python_error();
-            RaiseIfError(status);
+            CallOrRaise(
+                [&] { return session.Update(options, MakeCall(timeout)); });
           },
           nb::arg("options"), nb::arg("timeout"))
-      .def("leave", &RemoteSession::Leave,
+      .def(
+          "accumulate",
+          [](RemoteSession& session, const std::vector<int>& indexes,
+             const std::vector<uintptr_t>& addresses,
+             const std::vector<double>& sample_weights, double timeout) {
+            const std::vector<StepVector> contributions =
+                ToVectors(indexes, addresses, sample_weights);
+            const StepOptions options = ToStepOptions({}, timeout);
+            CallOrRaise(
+                [&] { return session.Accumulate(contributions, options); });
+          },
+          nb::arg("indexes"), nb::arg("addresses"), nb::arg("sample_weights"),
+          nb::arg("timeout"))
+      .def(
+          "leave",
+          [](RemoteSession& session, double timeout) {
+            CallOrRaise([&] { return session.Leave(MakeCall(timeout)); });
+          },
+          nb::arg("timeout"))
+      .def("close", &RemoteSession::Close,
            nb::call_guard<nb::gil_scoped_release>())
       .def(
           "delete",
           [](RemoteSession& session, double timeout) {
-            absl::Status status;
-            {
-              const nb::gil_scoped_release release;
-              CallOptions call;
-              call.timeout = absl::Seconds(timeout);
-              status = session.Delete(call);
-            }
-            RaiseIfError(status);
+            CallOptions call;  // Of finalizers too: signals are not asked.
+            call.timeout = absl::Seconds(timeout);
+            CallOrRaise([&] { return session.Delete(call); });
           },
           nb::arg("timeout"))
       .def_prop_ro("name", &RemoteSession::name)

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/python/native/bind.h"
 #include "client/python/native/errors.h"
-#include "google/protobuf/util/json_util.h"
+#include "client/python/native/messages.h"
 #include "operators/errors.h"
 #include "operators/momentum/momentum_operator.h"
 #include "proto/options/combiner_options.h"
@@ -27,20 +27,8 @@ int ToCount(absl::string_view field, int64_t value) {
   return static_cast<int>(value);
 }
 
-// A message of the contract from protobuf's JSON form.
-template <class Message>
-Message Parse(const std::string& json, const char* name) {
-  Message message;
-  if (!google::protobuf::util::JsonStringToMessage(json, &message).ok()) {
-    Raise(InvalidField("INVALID_OPTION", "options", json,
-                       absl::StrCat("a ", name)));
-  }
-  return message;
-}
-
 CombinerOptions ParseCombiner(const std::string& json) {
-  return ValueOrRaise(FromMessage(
-      Parse<v1::CombinerOptions>(json, "concord.v1.CombinerOptions")));
+  return ValueOrRaise(FromMessage(ParseJson<v1::CombinerOptions>(json)));
 }
 
 // `methods`: a concord.v1.OperatorOptions in protobuf's JSON form.
@@ -59,9 +47,7 @@ OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
     Raise(InvalidField("INVALID_OPTION", "data_type", dtype,
                        "float32 or float64"));
   }
-  RaiseIfError(ReadMethods(
-      Parse<v1::OperatorOptions>(methods, "concord.v1.OperatorOptions"),
-      &options));
+  RaiseIfError(ReadMethods(ParseJson<v1::OperatorOptions>(methods), &options));
   return options;
 }
 

@@ -1,21 +1,17 @@
 #include "client/python/native/remote.h"
 
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/python/native/proto_options.h"
-#include "google/protobuf/duration.pb.h"
 #include "proto/options/operator_options.h"
 
 namespace concord::python {
 
 namespace {
 
-void SetSeconds(double seconds, google::protobuf::Duration* duration) {
-  const double whole = std::floor(seconds);
-  duration->set_seconds(static_cast<int64_t>(whole));
-  duration->set_nanos(static_cast<int32_t>((seconds - whole) * 1e9));
+absl::Status Closed() {
+  return absl::FailedPreconditionError("the session is closed");
 }
 
 absl::StatusOr<v1::Session> FindSession(Client& client,
@@ -29,16 +25,8 @@ absl::StatusOr<v1::Session> FindSession(Client& client,
   request.set_session_id(settings.session_id);
   v1::Session* session = request.mutable_session();
   *session = ToProto(*settings.options);
-  session->set_num_workers(settings.num_workers);
-  if (settings.round_timeout > 0) {
-    SetSeconds(settings.round_timeout, session->mutable_round_timeout());
-  }
-  if (settings.send_timeout > 0) {
-    SetSeconds(settings.send_timeout, session->mutable_send_timeout());
-  }
-  if (settings.idle_ttl > 0) {
-    SetSeconds(settings.idle_ttl, session->mutable_idle_ttl());
-  }
+  session->MergeFrom(settings.session);
+  request.set_restore_from(settings.restore_from);
   return client.AttachOrCreate(request, call);
 }
 
@@ -83,9 +71,7 @@ absl::StatusOr<RemoteSession::Result> RemoteSession::Step(
   auto update = pool_->Take();
   if (!update.ok()) return update.status();
   absl::MutexLock lock(&mutex_);
-  if (worker_ == nullptr) {
-    return absl::FailedPreconditionError("the session is closed");
-  }
+  if (worker_ == nullptr) return Closed();
   auto outcome =
       worker_->Step(contributions, losses, (*update)->data(), options);
   applied_step_ = worker_->applied_step();
@@ -108,13 +94,28 @@ absl::Status RemoteSession::Update(const OperatorOptions& options,
   return client_->UpdateSession(request, call).status();
 }
 
-void RemoteSession::Leave() {
+absl::Status RemoteSession::Accumulate(
+    absl::Span<const StepVector> contributions, const StepOptions& options) {
+  absl::MutexLock lock(&mutex_);
+  if (worker_ == nullptr) return Closed();
+  return worker_->Accumulate(contributions, options);
+}
+
+void RemoteSession::Close() {
   absl::MutexLock lock(&mutex_);
   worker_.reset();
 }
 
+absl::Status RemoteSession::Leave(const CallOptions& call) {
+  absl::MutexLock lock(&mutex_);
+  if (worker_ == nullptr) return Closed();
+  const absl::Status status = worker_->Leave(call);
+  if (status.ok()) worker_.reset();
+  return status;
+}
+
 absl::Status RemoteSession::Delete(const CallOptions& call) {
-  Leave();
+  Close();
   return client_->DeleteSession(name_, joined_.uid(), call);
 }
 

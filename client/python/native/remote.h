@@ -25,10 +25,10 @@ struct RemoteSettings {
   std::string session_id;
   // Set: the session is created if there is none. Not set: it must exist.
   std::optional<OperatorOptions> options;
-  uint32_t num_workers = 1;
-  double round_timeout = 0;  // Seconds; 0: the server's default.
-  double send_timeout = 0;
-  double idle_ttl = 0;
+  // The new session's other options, those of its rounds and of its durability.
+  v1::Session session;
+  // Checkpoint that a new session begins with; "": none.
+  std::string restore_from;
   WorkerOptions worker;    // `session` is filled from session_id.
   size_t chunk_bytes = 0;  // 0: the client's default.
 };
@@ -50,15 +50,23 @@ class RemoteSession {
                               absl::Span<const StepLoss> losses,
                               const StepOptions& options);
 
+  // One of several micro-batches of the coming step.
+  absl::Status Accumulate(absl::Span<const StepVector> contributions,
+                          const StepOptions& options);
+
   // Makes `options`' methods the session's from the next round on.
   absl::Status Update(const OperatorOptions& options, const CallOptions& call);
 
   Client& client() { return *client_; }
 
-  // Ends the stream; the session stays. Idempotent. Later steps are refused.
-  void Leave();
+  // Ends the stream; the session stays, and expects the rank back. Idempotent.
+  // Later steps are refused.
+  void Close();
 
-  // Leaves, and deletes the session that was joined.
+  // Goes for good, as WorkerSession::Leave, and closes.
+  absl::Status Leave(const CallOptions& call);
+
+  // Closes, and deletes the session that was joined.
   absl::Status Delete(const CallOptions& call);
 
   const std::string& name() const { return name_; }
