@@ -96,15 +96,16 @@ std::vector<std::string> TestServer::LoggedLocked(
   return lines;
 }
 
-std::string TestServer::AwaitLogged(const std::string& event) const {
+std::string TestServer::AwaitLogged(const std::string& event,
+                                    size_t count) const {
   const auto is_there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return !LoggedLocked(event).empty();
+    return LoggedLocked(event).size() >= count;
   };
   absl::MutexLock lock(&mutex_);
   if (!mutex_.AwaitWithTimeout(absl::Condition(&is_there), absl::Seconds(30))) {
     Die(absl::StrCat("no event ", event));
   }
-  return LoggedLocked(event).front();
+  return LoggedLocked(event)[count - 1];
 }
 
 v1::Session TestServer::Create(const std::string& id, size_t n,
@@ -137,8 +138,10 @@ v1::Session TestServer::Create(const std::string& id,
 }
 
 StreamClient::StreamClient(const TestServer& server)
-    : stub_(v1::Concord::NewStub(server.Connect())),
-      stream_(stub_->Step(&context_)) {}
+    : StreamClient(server.Connect()) {}
+
+StreamClient::StreamClient(std::shared_ptr<grpc::Channel> channel)
+    : stub_(v1::Concord::NewStub(channel)), stream_(stub_->Step(&context_)) {}
 
 StreamClient::~StreamClient() {
   context_.TryCancel();

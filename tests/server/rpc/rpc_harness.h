@@ -50,8 +50,8 @@ class TestServer {
   // The logged events of that name.
   std::vector<std::string> Logged(const std::string& event) const;
 
-  // Waits for the first of them; aborts the test after half a minute.
-  std::string AwaitLogged(const std::string& event) const;
+  // Waits for the `count`-th of them; aborts the test after half a minute.
+  std::string AwaitLogged(const std::string& event, size_t count = 1) const;
 
   // sessions/{id} of 2 losses; aborts the test when refused.
   v1::Session Create(const std::string& id, size_t n, uint32_t workers = 1,
@@ -72,7 +72,8 @@ class TestServer {
 // One worker's stream on a connection of its own.
 class StreamClient {
  public:
-  StreamClient(const TestServer& server);
+  explicit StreamClient(const TestServer& server);
+  explicit StreamClient(std::shared_ptr<grpc::Channel> channel);
   ~StreamClient();
 
   void Send(const v1::StepRequest& request) { (void)stream_->Write(request); }
