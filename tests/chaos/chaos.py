@@ -25,8 +25,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cutter import Cutter
 from job import Job, Server, state
+from relay import Relay
 
 PHASES = ("receive", "ingest", "solve", "commit", "switch", "trailer", "checkpoint")
 OPTIONS = {"durability": "step", "checkpoint_steps": 5, "checkpoints_kept": 2}
@@ -48,10 +48,10 @@ def undisturbed(directory: Path, steps: int, length: int) -> tuple[list[list[str
 class Disturber:
     """Lets things happen to a job, in an order drawn from a seed."""
 
-    def __init__(self, server: Server, cutter: Cutter, job: Job, seed: int) -> None:
+    def __init__(self, server: Server, relay: Relay, job: Job, seed: int) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self._server = server
-        self._cutter = cutter
+        self._relay = relay
         self._job = job
         self._chance = random.Random(seed)
         self._lives: list[Optional[str]] = []
@@ -70,7 +70,7 @@ class Disturber:
                 worker.start()
                 self.counts["worker killed"] += 1
             elif event == "cut":
-                while not self._cutter.cut(self._chance):
+                while not self._relay.cut(self._chance):
                     self._pass_time(1)
                 self.counts["connection cut"] += 1
             elif self._lives:
@@ -119,10 +119,10 @@ def disturbed(
 ) -> tuple[list[list[str]], dict[str, Any], collections.Counter[str]]:
     server = Server(directory)
     server.start()
-    cutter = Cutter(server.socket)
-    job = Job(cutter.address, RANKS, length, steps, OPTIONS)
+    relay = Relay(server.socket)
+    job = Job(relay.address, RANKS, length, steps, OPTIONS)
     try:
-        disturber = Disturber(server, cutter, job, seed)
+        disturber = Disturber(server, relay, job, seed)
         disturber.run(**plan)
         disturber.counts["steps left when all had happened"] = steps - job.done()
         applied = job.finish()
@@ -130,7 +130,7 @@ def disturbed(
         return applied, state(f"unix:{server.socket}"), disturber.counts
     finally:
         job.abandon()
-        cutter.close()
+        relay.close()
         server.stop()
 
 

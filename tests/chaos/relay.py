@@ -1,4 +1,4 @@
-"""A relay between TCP clients and a server's Unix socket, whose connections can be cut."""
+"""A relay between TCP clients and a server's Unix socket: cut, or long, connections."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import threading
 from typing import Optional
 
 
-class Cutter:
-    """Listens on a free port of 127.0.0.1; `address` is HOST:PORT."""
+class Relay:
+    """Listens on a free port of 127.0.0.1; `address` is HOST:PORT.
 
-    def __init__(self, target: str) -> None:
+    Args:
+        target: Path of the server's socket.
+        delay: Seconds that every byte takes, either way.
+    """
+
+    def __init__(self, target: str, delay: float = 0) -> None:
         self._target = target
+        self._delay = delay
         self._loop = asyncio.new_event_loop()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._server: Optional[asyncio.Server] = None
@@ -46,10 +52,11 @@ class Cutter:
         started.set()
         self._loop.run_forever()
         self._server.close()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for pair in self._pairs:
+            for end in pair:
+                end.transport.abort()
+        ending = asyncio.gather(*asyncio.all_tasks(self._loop))
+        self._loop.run_until_complete(ending)
         self._loop.close()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,15 +67,17 @@ class Cutter:
             return
         pair = (writer, below)
         self._pairs.add(pair)
-        await asyncio.gather(_copy(reader, below), _copy(above, writer))
+        await asyncio.gather(self._copy(reader, below), self._copy(above, writer))
         self._pairs.discard(pair)
 
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(1 << 18):
-            target.write(data)
-            await target.drain()
-    except (OSError, asyncio.IncompleteReadError):
-        pass  # Either end is gone, and with it the other.
-    target.transport.abort()
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(1 << 18):
+                if self._delay:
+                    self._loop.call_later(self._delay, target.write, data)
+                else:
+                    target.write(data)
+                    await target.drain()
+        except OSError:
+            pass  # Either end is gone, and with it the other.
+        self._loop.call_later(self._delay, target.transport.abort)
