@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -97,13 +96,7 @@ class EmbeddedBackend:
 
     def state_dict(self) -> dict[str, Any]:
         """The committed state as tensors (concord._state)."""
-        options = {
-            "num_vectors": self._settings["num_vectors"],
-            "num_parameters": self.length,
-            "data_type": self._settings["dtype"].upper(),
-            "options": json.loads(self._settings["methods"]),
-        }
-        metadata = {"options": json.dumps(options)}
+        metadata = _state.metadata_of(self._settings)
         return _state.from_engine(self.state(), self.engine.vector_names(), metadata)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

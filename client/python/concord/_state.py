@@ -18,7 +18,7 @@ import torch
 from concord import _native
 from concord.errors import invalid
 
-__all__ = ["engine_state", "from_engine", "pack", "unpack"]
+__all__ = ["engine_state", "from_engine", "metadata_of", "pack", "unpack"]
 
 State = dict[str, Any]
 
@@ -76,6 +76,17 @@ def unpack(file: bytes) -> State:
         values = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
         state[name] = values.reshape(tensor["shape"])
     return state
+
+
+def metadata_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """A state's own. `settings`: keywords of _native.make_options."""
+    options = {
+        "num_vectors": settings["num_vectors"],
+        "num_parameters": settings["num_parameters"],
+        "data_type": settings["dtype"].upper(),
+        "options": json.loads(settings["methods"]),
+    }
+    return {"options": json.dumps(options)}
 
 
 def from_engine(exported: Mapping[str, Any], names: list[str], metadata: dict[str, str]) -> State:

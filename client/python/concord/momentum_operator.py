@@ -13,6 +13,7 @@ from typing import Any, Optional, Union
 import torch
 
 from concord import _process
+from concord._conflictfree import state_of
 from concord._embedded import EmbeddedBackend
 from concord._inputs import Rows, is_gradients, parse_gradients, parse_indexes, parse_losses
 from concord._options import (
@@ -23,6 +24,7 @@ from concord._options import (
     refuse_derived,
 )
 from concord._options import resolve_server as _resolve_server
+from concord._state import metadata_of
 from concord._vectors import VectorBackend
 from concord.errors import InvalidArgumentError, invalid
 
@@ -600,6 +602,28 @@ class PseudoMomentumOperator(EngineMomentumOperator):
         for factor, vector in zip(factors, vectors):
             total += factor * vector.double()
         return total.to(vectors[0].dtype)
+
+    def load_conflictfree(self, peer: Any) -> None:
+        """Goes on where a PseudoMomentumOperator of the conflictfree package stands: its
+        momenta, second momentum and counts; the same number of losses and betas. Losses
+        are recorded anew. On an error nothing changed."""
+        state = state_of(peer, self.num_vectors, self._beta_1, self._beta_2)
+        if state:
+            first = state["momentum.0"]
+            state["metadata"] = metadata_of(
+                {
+                    "num_vectors": self.num_vectors,
+                    "num_parameters": first.numel(),
+                    "dtype": str(first.dtype).removeprefix("torch."),
+                    "methods": methods_message(
+                        self.gradient_operator, self._momentum_message(), self.loss_recorder
+                    ),
+                }
+            )
+            if isinstance(self.loss_recorder, EngineLossRecorder):
+                recorded = self.loss_recorder.state()
+                state["recorder"] = torch.tensor(recorded, dtype=torch.float64)
+        self.load_state_dict(state)
 
 
 class SeparateMomentumOperator(EngineMomentumOperator):
