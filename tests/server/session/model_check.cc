@@ -476,7 +476,7 @@ class ModelCheck {
     Agree({.reasons = {"OK"}}, system_.RestartCleanly());
   }
 
-  // Before the switch of the last commit's, or with it as it is.
+  // `before_last_commit`: right before the last commit's switch.
   void Crash(bool inside_commit, bool before_last_commit) {
     streams_.clear();
     Log(inside_commit ? "CrashInCommit" : "Crash", "");
