@@ -87,7 +87,8 @@ class RankStream {
   // Counts the contribution and waits until the round is solved; the update is
   // then still being written (follow it). CANCELLED when `is_cancelled` says so
   // (it is called with the session's lock held: it must be quick and not call
-  // back); the complete contribution stays in the round.
+  // back); the complete contribution stays in the round. Alone of all errors it
+  // leaves the stream as it is, which may Finish again.
   absl::StatusOr<StepReply> Finish(absl::FunctionRef<bool()> is_cancelled);
 
   // The reply is written. OK, or the status with which to end the stream now

@@ -130,6 +130,7 @@ void Session::SolveRound() {
       solved->result = MakeResult(*round);
       solved->solved_at = parts_.clock->Now();
       solved->solve = solved->solved_at - begun_at;
+      NoteAbsent(*round);
       solved->record = BeginRecord();
       Reached(Phase::kSolve);
       solved->ranks = RankTimes(*round, *solved);
@@ -142,7 +143,6 @@ void Session::SolveRound() {
     FailRound(status);
     return;
   }
-  NoteAbsent(*round);
   round_ = nullptr;
   round->solved = solved;
   if (inline_commit) {

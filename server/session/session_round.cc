@@ -552,7 +552,10 @@ absl::StatusOr<StepReply> Session::Finish(
     if (stream->replay.update == nullptr) {
       const absl::Status status = AwaitCommit(stream, is_cancelled);
       if (!status.ok()) return status;
-      if (committed_step_ != stream->step) return StepError(stream->step);
+      if (committed_step_ != stream->step) {
+        // The others have gone on since its header.
+        return ResyncError("header.step", stream->step, OldestStep());
+      }
       absl::StatusOr<SolvedStep> solved = Recompute();
       if (!solved.ok()) return solved.status();
       stream->replay = *std::move(solved);

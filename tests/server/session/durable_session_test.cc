@@ -253,6 +253,32 @@ TEST(DurableSession, RemembersWhichIncarnationsWereReplaced) {
             "SUPERSEDED");
 }
 
+TEST(DurableSession, RemembersWhoWasNotInTheLastRound) {
+  TemporaryDirectory place;
+  {
+    const auto directory = OpenDirectory(place.path());
+    Harness harness(directory.get());
+    v1::Session options = Harness::Options(kSmall, 2);
+    options.set_min_workers(1);
+    options.mutable_straggler_timeout()->set_seconds(2);
+    auto worker = harness.Join(harness.Create("s", options), 0);
+    const Vectors vectors = StepVectors(kSmall, 1);
+    ASSERT_TRUE(worker->Send(worker->Header(1, vectors), vectors).ok());
+    Waiting waiting(worker.get());
+    harness.clock.Advance(absl::Seconds(2));
+    ASSERT_TRUE(waiting.Get().ok());
+  }
+  const auto directory = OpenDirectory(place.path());
+  Harness harness(directory.get());
+  ASSERT_TRUE(harness.registry.TakeUpStored().at(0).status.ok());
+  const v1::Session session = (*harness.registry.Get("sessions/s"))->Describe();
+  ASSERT_EQ(session.absent_ranks_size(), 1);
+  EXPECT_EQ(session.absent_ranks(0), 1u);
+  // Nobody waits for it.
+  auto worker = harness.Join("sessions/s", 0);
+  EXPECT_TRUE(worker->Step(2, StepVectors(kSmall, 2)).ok());
+}
+
 TEST(DurableSession, ThatNobodyUsesIsPutAwayAndComesBack) {
   TemporaryDirectory place;
   const auto directory = OpenDirectory(place.path());

@@ -110,6 +110,35 @@ TEST(ExactlyOnce, StaleAndFutureStepsNameTheCommittedOne) {
   EXPECT_EQ(worker->Step(4, good)->update, twin->Step(4, good)->update);
 }
 
+// Its weights are behind, not its step.
+TEST(ExactlyOnce, ARetryThatTheNextStepOvertakesIsToldToResync) {
+  Harness harness;
+  auto workers = harness.JoinAll(harness.Create("s", harness.Options(kSmall)));
+  harness.StepAll(&workers, 1);
+  // Rank 2 dies with a complete contribution to step 2, and its next process
+  // asks for the update of step 1.
+  const Vectors own = Gradients(kSmall, 2, {2});
+  ASSERT_TRUE(workers[2]->Send(workers[2]->Header(2, own), own).ok());
+  {
+    Waiting waiting(workers[2].get());
+    waiting.Cancel();
+    EXPECT_FALSE(waiting.Get().ok());
+  }
+  v1::Join join = harness.JoinMessage("sessions/s", 2, 77);
+  join.set_resume_step(0);
+  auto retry = Worker::Join(&harness.registry, join);
+  ASSERT_TRUE(retry.ok()) << retry.status();
+  ASSERT_TRUE((*retry)->Send((*retry)->Header(1, {}), {}).ok());
+  const Vectors first = Gradients(kSmall, 2, {0});
+  ASSERT_TRUE(workers[0]->Send(workers[0]->Header(2, first), first).ok());
+  Waiting waiting(workers[0].get());
+  ASSERT_TRUE(workers[1]->Step(2, Gradients(kSmall, 2, {1})).ok());
+  EXPECT_TRUE(waiting.Get().ok());
+  const absl::Status status = (*retry)->Finish().status();
+  EXPECT_EQ(Reason(status), "RESYNC_WEIGHTS");
+  EXPECT_EQ(Metadata(status, "committed_step"), "2");
+}
+
 TEST(ExactlyOnce, JoinChecksUidEpochRankAndIncarnation) {
   Harness harness;
   const std::string name = harness.Create("s", harness.Options(kSmall));
