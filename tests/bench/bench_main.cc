@@ -17,6 +17,7 @@
 #include "operators/kernels/cpu_kernels.h"
 #include "server/rpc/process.h"
 #include "tests/bench/baselines.h"
+#include "tests/bench/durability_cost.h"
 #include "tests/bench/embedded_step.h"
 #include "tests/bench/measurement.h"
 #include "tests/bench/report.h"
@@ -36,6 +37,7 @@ struct Flags {
   int threads = 1;
   size_t chunk_bytes = 0;
   bool update_cosines = false;
+  std::string state_dir = std::filesystem::temp_directory_path();
   std::vector<std::string> only = {"embedded", "streamed"};
 };
 
@@ -153,6 +155,33 @@ absl::Status PrintSolves() {
   return absl::OkStatus();
 }
 
+// Of a step that outlives the process, over one that does not; in the state
+// directory's file system and in memory's.
+absl::Status PrintDurability(const Flags& flags) {
+  constexpr double kLimit = 1.3;
+  constexpr size_t kParameters = 10'000'000;
+  constexpr int kLosses = 3;
+  std::printf("durability, n = %zu, m = %d, ms a step: medians of %d turns\n",
+              kParameters, kLosses, flags.turns);
+  std::vector<std::string> directories = {flags.state_dir};
+  if (std::filesystem::is_directory("/dev/shm")) {
+    directories.push_back("/dev/shm");
+  }
+  for (const std::string& directory : directories) {
+    const absl::StatusOr<DurabilityCost> cost =
+        MeasureDurability(directory, kParameters, kLosses, flags.threads,
+                          flags.turns, StepsOfATurn(flags, kParameters));
+    if (!cost.ok()) return cost.status();
+    std::printf(
+        "%-12s none %7.2f (%.2f ... %.2f)  step %7.2f (%.2f ... %.2f)"
+        "  ratio %.3f <= %g %s\n",
+        directory.c_str(), cost->none.median, cost->none.low, cost->none.high,
+        cost->step.median, cost->step.low, cost->step.high, cost->ratio, kLimit,
+        cost->ratio <= kLimit ? "kept" : "missed");
+  }
+  return absl::OkStatus();
+}
+
 int Run(const Flags& flags) {
   const auto fail = [](const absl::Status& status) {
     std::fprintf(stderr, "concord-bench: %s\n", status.ToString().c_str());
@@ -163,6 +192,10 @@ int Run(const Flags& flags) {
     return status.ok() ? 0 : fail(status);
   }
   TuneProcess();  // As raw_echo.cc does.
+  if (flags.only == std::vector<std::string>{"durability"}) {
+    const absl::Status status = PrintDurability(flags);
+    return status.ok() ? 0 : fail(status);
+  }
   std::unique_ptr<Baselines> baselines;
   if (!flags.baselines.empty()) {
     const std::filesystem::path self =
@@ -220,10 +253,15 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--chunk-bytes", flags.chunk_bytes,
                  "Of the client's chunks (0: its default)");
-  app.add_option("--only", flags.only,
-                 "embedded, streamed; or solve alone: the methods' algebra")
+  app.add_option(
+         "--only", flags.only,
+         "embedded, streamed; or one alone: solve, the methods' algebra, "
+         "or durability, steps that outlive the process")
       ->delimiter(',')
-      ->check(CLI::IsMember({"embedded", "streamed", "solve"}));
+      ->check(CLI::IsMember({"embedded", "streamed", "solve", "durability"}));
+  app.add_option("--state-dir", flags.state_dir,
+                 "Folder of the state file that durability is measured with")
+      ->check(CLI::ExistingDirectory);
   app.add_flag("--update-cosines", flags.update_cosines,
                "Embedded steps take the update's cosines too");
   CLI11_PARSE(app, argc, argv);

@@ -20,14 +20,14 @@ std::vector<std::vector<float>> RandomGradients(int m, size_t n) {
 }
 
 absl::StatusOr<std::unique_ptr<EmbeddedStep>> EmbeddedStep::Create(
-    size_t n, int m, std::shared_ptr<Kernels> kernels,
-    bool with_update_cosines) {
+    size_t n, int m, std::shared_ptr<Kernels> kernels, bool with_update_cosines,
+    OperatorStorage storage) {
   OperatorOptions options;
   options.num_vectors = m;
   options.num_parameters = n;
   options.max_vectors_per_step = 1;
   absl::StatusOr<std::unique_ptr<MomentumOperator>> made =
-      MomentumOperator::Create(options, std::move(kernels));
+      MomentumOperator::Create(options, std::move(kernels), std::move(storage));
   if (!made.ok()) return made.status();
   std::unique_ptr<EmbeddedStep> step(
       new EmbeddedStep(n, m, with_update_cosines, *std::move(made)));

@@ -22,10 +22,13 @@ class EmbeddedStep {
   // All losses are seen once before it returns: every step is a live one.
   static absl::StatusOr<std::unique_ptr<EmbeddedStep>> Create(
       size_t n, int m, std::shared_ptr<Kernels> kernels,
-      bool with_update_cosines);
+      bool with_update_cosines, OperatorStorage storage = {});
 
   // Updates the next loss in turn.
   absl::Status Run();
+
+  // What a state file's record would say of the last step.
+  StoredState Stored() const { return operator_->Stored(); }
 
   // Medians over the steps since the last call: where the time went.
   struct Phases {
