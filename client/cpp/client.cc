@@ -3,7 +3,9 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "client/cpp/channel.h"
 #include "client/cpp/limit.h"
 #include "client/cpp/process_guard.h"
@@ -47,9 +49,7 @@ absl::Status ValidateOptions(const ClientOptions& options) {
 class Client::Impl {
  public:
   Impl(absl::string_view server, const ClientOptions& options)
-      : server_(server),
-        options_(options),
-        stub_(v1::Concord::NewStub(MakeChannel(server_, options))) {}
+      : server_(server), options_(options), stub_(NewStub()) {}
 
   bool forked() const { return guard_.forked(); }
   absl::Status CheckProcess() const { return guard_.Check(); }
@@ -83,18 +83,36 @@ class Client::Impl {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(limit.deadline()));
       Response response;
-      status = FromGrpc(call(stub_.get(), &context, &response));
+      const std::shared_ptr<Stub> stub = GetStub();
+      status = FromGrpc(call(stub.get(), &context, &response));
       if (failed_tries != nullptr) *failed_tries = tries.failed();
       if (status.ok()) return response;
       if (!tries.Again(&status, absl::IsUnavailable(status))) return status;
+      Replace(stub);
     }
   }
 
  private:
+  std::shared_ptr<Stub> NewStub() const {
+    return v1::Concord::NewStub(MakeChannel(server_, options_));
+  }
+  std::shared_ptr<Stub> GetStub() const {
+    absl::MutexLock lock(&mutex_);
+    return stub_;
+  }
+  // A channel connects again only while a call polls it, and a call that finds
+  // it disconnected does not wait: left alone, it takes seconds to find a
+  // server that is back at once. A new channel's first call connects.
+  void Replace(const std::shared_ptr<Stub>& failed) {
+    absl::MutexLock lock(&mutex_);
+    if (stub_ == failed) stub_ = NewStub();
+  }
+
   const ProcessGuard guard_;
   const std::string server_;
   const ClientOptions options_;
-  const std::unique_ptr<Stub> stub_;
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<Stub> stub_ ABSL_GUARDED_BY(mutex_);
 };
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(

@@ -21,7 +21,8 @@ SERVER = Path(os.environ.get("CONCORD_BUILD", ROOT / "build")) / "bin" / "concor
 class Server:
     """A concord-server on a Unix socket, with a state directory; dies and comes back."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
+        self._options = options
         self.socket = str(directory / "socket")
         self._state = directory / "state"
         self._process: Optional[subprocess.Popen[bytes]] = None
@@ -34,10 +35,16 @@ class Server:
             "--device=cpu",
             "--threads=1",
             f"--state-dir={self._state}",
+            *self._options,
         ]
         if crash_at:
             command.append(f"--crash-at={crash_at}")
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def is_dead(self) -> bool:
         assert self._process is not None

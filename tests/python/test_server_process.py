@@ -6,8 +6,12 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 
 import pytest
+from conftest import Server
+
+import concord
 
 SERVER = pathlib.Path(__file__).parents[2] / "build/bin/concord-server"
 
@@ -95,3 +99,19 @@ def test_says_what_is_wrong_with_an_argument(arguments, text):
     run = subprocess.run([SERVER, *arguments], capture_output=True, text=True, timeout=60)
     assert run.returncode != 0
     assert text in run.stderr
+
+
+def test_a_server_that_comes_late_is_found_as_soon_as_it_is_there(tmp_path):
+    """gRPC looks after a channel by itself every five seconds; that is too late here."""
+    found = []
+
+    def connect():
+        session = concord.Session(f"unix:{tmp_path}/concord.sock", num_parameters=10)
+        found.append(session.connect(timeout=4))
+
+    early = threading.Thread(target=connect)
+    early.start()
+    running = Server(tmp_path)
+    early.join()
+    assert running.stop() == 0
+    assert len(found) == 1
