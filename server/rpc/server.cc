@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -181,18 +182,24 @@ void Server::Drain(absl::Duration timeout) {
   }
   if (reaper_.joinable()) reaper_.join();
   if (server_ != nullptr) {
-    const absl::Time deadline = absl::Now() + timeout;
+    // All of it ends within the timeout, where there is one.
+    const absl::Duration grace = timeout > absl::ZeroDuration()
+                                     ? std::min(kShutdownGrace, timeout / 2)
+                                     : kShutdownGrace;
+    const absl::Duration patience =
+        std::max(timeout - grace, absl::ZeroDuration());
+    const absl::Time deadline = absl::Now() + patience;
     options_.log->Write("draining",
                         {{"streams", int64_t{streams_->size()}},
                          {"timeout_s", absl::ToDoubleSeconds(timeout)}});
     health_->SetServing(false);
     streams_->StartDraining();
-    registry_->Drain(options_.sessions.clock->Now() + timeout);
+    registry_->Drain(options_.sessions.clock->Now() + patience);
     streams_->AwaitEmpty(deadline - absl::Now());
     // Shutdown would wait for ever for a stream that is in gRPC's hands.
     streams_->CancelAll();
     health_->EndWatches();
-    server_->Shutdown(absl::ToChronoTime(absl::Now() + kShutdownGrace));
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();
     options_.log->Write("stopped");
   }

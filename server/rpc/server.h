@@ -63,8 +63,8 @@ class Server {
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
   // Health says NOT_SERVING, new work is refused with DRAINING, idle streams
-  // end; what is under way may finish until `timeout`, then it is cancelled.
-  // Returns when nothing runs any more.
+  // end; what is under way may finish until shortly before `timeout`, then it
+  // is cancelled. Returns when nothing runs any more, within the timeout.
   void Drain(absl::Duration timeout);
 
  private:

@@ -134,7 +134,7 @@ def one_session(ranks: int, seconds: float) -> None:
 
 
 def many_sessions(count: int, seconds: float) -> None:
-    with serving() as server:
+    with serving(f"--max-sessions={count}") as server:
         workers = [
             worker(f"unix:{server.socket}", f"s-{i}", SMALL) for i in range(count)
         ]

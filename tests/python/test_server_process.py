@@ -9,9 +9,9 @@ import subprocess
 import threading
 
 import pytest
-from conftest import Server
 
 import concord
+from conftest import Server
 
 SERVER = pathlib.Path(__file__).parents[2] / "build/bin/concord-server"
 
