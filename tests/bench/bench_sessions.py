@@ -48,11 +48,14 @@ def held(pid: int) -> str:
 class Stepping:
     """Steps of one session on a thread, until `stop`."""
 
-    def __init__(self, session: concord.Session, rows: dict[int, torch.Tensor]) -> None:
+    def __init__(
+        self, session: concord.Session, rows: dict[int, torch.Tensor], deadline: float
+    ) -> None:
         self.times: list[float] = []
         self.ends = False  # The server is about to go.
         self.session = session
         self._rows = rows
+        self._deadline = deadline
         self._stopped = threading.Event()
         session.connect(timeout=120)
         self._thread = threading.Thread(target=self._run)
@@ -64,7 +67,7 @@ class Stepping:
         while not self._stopped.is_set():
             begin = time.perf_counter()
             try:
-                self.session.step(self._rows, deadline=6)
+                self.session.step(self._rows, deadline=self._deadline)
             except ConcordError:
                 if self.ends:
                     return
@@ -74,18 +77,26 @@ class Stepping:
     def stop(self) -> None:
         self._stopped.set()
 
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def join(self) -> None:
         self._thread.join()
 
 
 def worker(
-    address: str, name: str, length: int, rank: int = 0, ranks: int = 1
+    address: str,
+    name: str,
+    length: int,
+    rank: int = 0,
+    ranks: int = 1,
+    deadline: float = 6,
 ) -> Stepping:
     session = concord.Session(
         address, name, rank, ranks, num_vectors=max(2, ranks), num_parameters=length
     )
     rows = torch.randn(2, length) if ranks == 1 else torch.randn(1, length)
-    return Stepping(session, {rank + i: row for i, row in enumerate(rows)})
+    return Stepping(session, {rank + i: row for i, row in enumerate(rows)}, deadline)
 
 
 @contextlib.contextmanager
@@ -157,10 +168,10 @@ def small_beside_large(large: int, seconds: float) -> None:
             time.sleep(seconds)
         small.join()
         again = worker(address, "again", SMALL)
-        big = worker(address, "large", large)
+        big = worker(address, "large", large, deadline=60)
         big.start()
         with running([again]):
-            while len(big.times) < 3:
+            while len(big.times) < 3 and big.is_alive():
                 time.sleep(0.2)
         again.join()
         told = held(server.pid)
