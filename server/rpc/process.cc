@@ -1,6 +1,7 @@
 #include "server/rpc/process.h"
 
 #include <malloc.h>
+#include <signal.h>
 
 #include <climits>
 
@@ -18,6 +19,8 @@ void TuneProcess() {
   // Distributions build Abseil, on which gRPC's locks stand, with a search for
   // lock cycles at every lock.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  // Beyond `ulimit -f` a write is to fail (EFBIG), not to end the process.
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 void ReturnFreeMemory() { malloc_trim(0); }

@@ -1,4 +1,4 @@
-// Settings of a process that serves: of its allocator and its locks.
+// Settings of a process that serves: of its allocator, its locks and a signal.
 #ifndef CONCORD_SERVER_RPC_PROCESS_H_
 #define CONCORD_SERVER_RPC_PROCESS_H_
 

@@ -75,6 +75,16 @@ class Mapping : public DeviceMemory {
 
 }  // namespace
 
+namespace {
+
+// What the switch is for a record of that number, of which it has the parity.
+uint64_t SwitchWord(uint64_t number) {
+  const uint64_t low = number & 0xffffffff;
+  return (~low << 32) | low;
+}
+
+}  // namespace
+
 struct StateFile::Header {
   char magic[8];
   uint32_t version;
@@ -286,18 +296,23 @@ absl::StatusOr<std::shared_ptr<StateFile>> StateFile::Open(
 }
 
 absl::Status StateFile::ReadRecord() {
-  const uint64_t number = Switch().load(std::memory_order_acquire);
-  if (number == 0) {
+  const uint64_t word = Switch().load(std::memory_order_acquire);
+  if (word == 0) {
     return Foreign(path_, "its creation was not finished");
   }
-  Record record;
-  const std::byte* const at = RecordAt(number);
-  std::memcpy(&record, at, sizeof(record));
-  if (record.number != number || record.length > shape_.record_bytes ||
-      record.checksum != record.Sum(at + sizeof(record))) {
-    return Damaged(
-        path_, absl::StrCat("record ", number, ": its checksum does not fit"));
+  if (word != SwitchWord(word)) {
+    return Damaged(path_, "the switch does not fit its complement");
   }
+  Record record;
+  const std::byte* const at = RecordAt(word);
+  std::memcpy(&record, at, sizeof(record));
+  if (SwitchWord(record.number) != word ||
+      record.length > shape_.record_bytes ||
+      record.checksum != record.Sum(at + sizeof(record))) {
+    return Damaged(path_, absl::StrCat("record ", record.number,
+                                       ": its checksum does not fit"));
+  }
+  number_ = record.number;
   record_.assign(reinterpret_cast<const char*>(at + sizeof(record)),
                  record.length);
   return absl::OkStatus();
@@ -312,13 +327,14 @@ absl::Status StateFile::Write(absl::string_view bytes) {
                       absl::StrCat("at most ", shape_.record_bytes),
                       {}});
   }
-  const uint64_t number = Switch().load(std::memory_order_relaxed) + 1;
+  const uint64_t number = number_ + 1;
   std::byte* const at = RecordAt(number);
   Record record = {number, bytes.size(), 0};
   std::memcpy(at + sizeof(record), bytes.data(), bytes.size());
   record.checksum = record.Sum(at + sizeof(record));
   std::memcpy(at, &record, sizeof(record));
-  Switch().store(number, std::memory_order_release);
+  Switch().store(SwitchWord(number), std::memory_order_release);
+  number_ = number;
   return absl::OkStatus();
 }
 

@@ -5,13 +5,15 @@
 //
 //   file    page 0   header: magic, version, sizes, identity; never rewritten
 //           page 1   mount: boot id of the machine that has it open, clean flag
-//           page 2   switch: the number of the valid record
+//           page 2   switch: the number of the valid record, its lower 32 bits
+//                    and their complement (a flipped bit must not name the
+//                    record before); 0: none yet
 //           creation (bytes that are given at creation and never change)
 //           record 0, record 1: number, length, checksum, bytes
 //           vectors, one behind the other, each in whole pages
 //
 // Record number s lies in slot s % 2. Write puts the next record into the other
-// slot and then stores its number, one aligned 8-byte word: at any instant the
+// slot and then stores the switch, one aligned 8-byte word: at any instant the
 // file holds the old state or the new one, whole, if the vectors of the old one
 // are left alone until then (OperatorStorage::keeps_committed).
 //
@@ -112,6 +114,7 @@ class StateFile : public VectorSource {
   const Shape shape_;
   const uint64_t creation_bytes_;
   std::byte* control_ = nullptr;  // Everything before the vectors.
+  uint64_t number_ = 0;           // Of the valid record; 0: none.
   uint64_t control_bytes_ = 0;
   std::string identity_;
   std::string creation_;

@@ -1,5 +1,7 @@
 #include "tests/server/storage/storage_testing.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -13,8 +15,15 @@
 
 namespace concord {
 
+std::string FastTempDir() {
+  return access("/dev/shm", W_OK) == 0 ? "/dev/shm/" : ::testing::TempDir();
+}
+
 TemporaryDirectory::TemporaryDirectory()
-    : path_(absl::StrCat(::testing::TempDir(), "concord-storage-XXXXXX")) {
+    : TemporaryDirectory(::testing::TempDir()) {}
+
+TemporaryDirectory::TemporaryDirectory(const std::string& parent)
+    : path_(absl::StrCat(parent, "concord-storage-XXXXXX")) {
   if (::mkdtemp(path_.data()) == nullptr) {
     ADD_FAILURE() << "no directory " << path_;
   }

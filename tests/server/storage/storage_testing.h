@@ -13,10 +13,16 @@
 
 namespace concord {
 
+// In memory where the system has such a file system: for tests that write the
+// same small file thousands of times.
+std::string FastTempDir();
+
 // An empty directory, removed with all that is in it.
 class TemporaryDirectory {
  public:
   TemporaryDirectory();
+  // `parent` ends with a slash.
+  explicit TemporaryDirectory(const std::string& parent);
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   ~TemporaryDirectory();
