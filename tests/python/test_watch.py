@@ -101,11 +101,14 @@ def test_ctrl_c_ends_a_watch_that_waits(server, session):
     take(session, 1)
     watch = concord.watch(server.tcp, session.name)
     next(watch)
+    # A shell that starts this process behind its back lets it ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         next(watch)
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 # ---- concord watch ----
