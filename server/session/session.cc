@@ -306,7 +306,11 @@ absl::Status Session::EndStep(Stream* stream) {
   stream->replay = {};
   stream->accumulates = false;
   last_used_ = parts_.clock->Now();
-  if (draining_ && stream->ended.ok()) stream->ended = Draining();
+  // As in EndIdleStreams: other ranks may have begun the next round already,
+  // and it is this one that they wait for.
+  if (draining_ && round_ == nullptr && stream->ended.ok()) {
+    stream->ended = Draining();
+  }
   Wake();
   return stream->ended;
 }

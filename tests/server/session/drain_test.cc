@@ -112,6 +112,42 @@ TEST(Drain, OpenRoundsFinishAndNewOnesAreRefused) {
             "DRAINING");
 }
 
+TEST(Drain, ARankThatEndsItsStepServesTheRoundThatWaitsForIt) {
+  Harness harness;
+  auto workers = harness.JoinAll(harness.Create("s", harness.Options(kSmall)));
+  const auto idle =
+      harness.Join(harness.Create("idle", harness.Options(kSmall)), 0);
+  const auto send = [&](size_t rank, uint64_t step) {
+    const Vectors own = Gradients(kSmall, step, {static_cast<uint32_t>(rank)});
+    ASSERT_TRUE(
+        workers[rank]->Send(workers[rank]->Header(step, own), own).ok());
+  };
+  const auto never = [] { return false; };
+  for (size_t rank = 0; rank < 3; ++rank) send(rank, 1);
+  Waiting first(workers[0].get()), second(workers[1].get());
+  // The last rank has its reply, and is slow to say that it is done.
+  const absl::StatusOr<StepReply> reply = workers[2]->stream().Finish(never);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_TRUE(first.Get().ok());
+  EXPECT_TRUE(second.Get().ok());
+  send(0, 2);
+  Waiting waiting(workers[0].get());
+  std::thread draining(
+      [&] { harness.registry.Drain(harness.clock.Now() + absl::Seconds(60)); });
+  idle->WaitUntilCancelled();
+  EXPECT_TRUE(workers[2]->stream().EndStep().ok());
+  send(1, 2);
+  Waiting also(workers[1].get());
+  send(2, 2);
+  const absl::StatusOr<StepReply> last = workers[2]->stream().Finish(never);
+  EXPECT_TRUE(last.ok()) << last.status();
+  EXPECT_TRUE(waiting.Get().ok());
+  EXPECT_TRUE(also.Get().ok());
+  // No round waits any more.
+  EXPECT_EQ(Reason(workers[2]->stream().EndStep()), "DRAINING");
+  draining.join();
+}
+
 TEST(Drain, GivesUpRoundsAtItsDeadline) {
   Harness harness;
   auto workers = harness.JoinAll(harness.Create("s", harness.Options(kSmall)));

@@ -22,7 +22,7 @@ struct ModelCheckResult {
   uint64_t commits = 0;
   // How often: operations, "operation: answer", kinds of steps' answers.
   std::map<std::string, int> reached;
-  double largest_error = 0;            // Of an update, relative.
+  double largest_error = 0;  // Of an update, relative.
   // Where the two first differ, with the seed and the last operations.
   std::optional<std::string> divergence;
 };
