@@ -77,6 +77,10 @@ class CpuKernels : public Kernels {
     std::memcpy(to, from, bytes);
     return absl::OkStatus();
   }
+  absl::Status CopyOnDevice(void* to, const void* from, size_t bytes) override {
+    std::memcpy(to, from, bytes);
+    return absl::OkStatus();
+  }
 
   absl::Status Ingest(const IngestPass& pass) override {
     ForBlocks(pass.count, [&](size_t begin, size_t count) {

@@ -148,6 +148,8 @@ class Kernels {
   virtual absl::Status CopyFromHost(void* to, const void* from,
                                     size_t bytes) = 0;
   virtual absl::Status CopyToHost(void* to, const void* from, size_t bytes) = 0;
+  virtual absl::Status CopyOnDevice(void* to, const void* from,
+                                    size_t bytes) = 0;
 
   virtual absl::Status Ingest(const IngestPass& pass) = 0;
   virtual absl::Status Commit(const CommitPass& pass) = 0;

@@ -1,6 +1,5 @@
 #include "operators/momentum/no_momentum.h"
 
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -41,15 +40,21 @@ class NoMomentum : public StagedOperator {
     if (next_update_ == nullptr) {
       return StagedOperator::Commit(update, with_update_cosines, progress);
     }
-    size_t kept = 0;
-    return StagedOperator::Commit(
+    // Commit's end takes the handle.
+    void* const kept = next_update_->data();
+    size_t done = 0;
+    absl::Status copied;
+    const absl::Status status = StagedOperator::Commit(
         update, with_update_cosines, [&](size_t elements) {
           const size_t end = elements * SizeOf(options().dtype);
-          std::memcpy(Advance(next_update_->data(), kept),
-                      Advance(update, kept), end - kept);
-          kept = end;
+          if (copied.ok()) {
+            copied = kernels_->CopyOnDevice(Advance(kept, done),
+                                            Advance(update, done), end - done);
+          }
+          done = end;
           progress(elements);
         });
+    return status.ok() ? copied : status;
   }
 
   absl::Status Recompute(void* update) const override {
@@ -60,7 +65,8 @@ class NoMomentum : public StagedOperator {
     if (committed_steps_ == 0) {
       return absl::FailedPreconditionError("no step has been committed");
     }
-    return kernels_->CopyToHost(update, held().front()->data(), VectorBytes());
+    return kernels_->CopyOnDevice(update, held().front()->data(),
+                                  VectorBytes());
   }
 
  protected:

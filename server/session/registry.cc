@@ -148,13 +148,6 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
     v1::Session options, std::shared_ptr<StateFile> state,
     std::optional<state::Record> stored) {
   const bool keeps_steps = KeepsSteps(options);
-  if (keeps_steps && !options_.kernels->host_accessible()) {
-    return InvalidField("INVALID_OPTION", "session.durability",
-                        v1::Durability_Name(options.durability()),
-                        absl::StrCat("DURABILITY_CHECKPOINT or DURABILITY_NONE "
-                                     "on ",
-                                     options_.kernels->device()));
-  }
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
       ToOperatorOptions(options), options_.kernels->host_accessible(),
       keeps_steps, options.update_history(), GatheredVectors(options));

@@ -62,12 +62,21 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
   std::shared_ptr<Session> session(new Session(std::move(parts)));
   OperatorStorage storage;
   storage.vectors = session->parts_.state;
+  if (session->parts_.state != nullptr &&
+      !session->parts_.kernels->host_accessible()) {
+    session->mirror_ = std::make_shared<VectorMirror>(
+        session->parts_.kernels,
+        DeviceVectors(session->parts_.kernels, session->vector_bytes_),
+        session->parts_.state,
+        record.has_value() ? absl::MakeConstSpan(record->places())
+                           : absl::Span<const uint32_t>());
+    storage.vectors = session->mirror_;
+  }
   // Without momentum the update is the state; a checkpoint needs it.
-  storage.keeps_committed = storage.vectors != nullptr ||
-                            (session->parts_.checkpoints != nullptr &&
-                             session->parts_.kernels->host_accessible() &&
-                             std::holds_alternative<NoMomentumOptions>(
-                                 session->operator_options_.momentum));
+  storage.keeps_committed =
+      storage.vectors != nullptr || (session->parts_.checkpoints != nullptr &&
+                                     std::holds_alternative<NoMomentumOptions>(
+                                         session->operator_options_.momentum));
   if (record.has_value()) {
     absl::StatusOr<StoredState> stored = StoredOf(*record);
     if (!stored.ok()) return stored.status();

@@ -57,6 +57,7 @@
 #include "server/session/rank_stream.h"
 #include "server/session/round.h"
 #include "server/session/update.h"
+#include "server/session/vector_mirror.h"
 #include "server/storage/checkpoint_directory.h"
 #include "server/storage/state_file.h"
 
@@ -195,6 +196,9 @@ class Session : public std::enable_shared_from_this<Session> {
   state::Record CompleteRecord(const state::Record& begun,
                                const v1::StepResult* result,
                                const v1::StepTrailer* trailer) const
+      ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  // Makes `record` the file's valid one, after the vectors that it names.
+  absl::Status WriteRecord(const state::Record& record) const
       ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
   // Makes what is committed now the valid record, with the options of now.
   absl::Status KeepCommitted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
@@ -351,6 +355,8 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::shared_ptr<Diagnostics> diagnostics_;
   // Where commits go on a device whose memory the host cannot see.
   std::unique_ptr<DeviceMemory> device_update_;
+  // Of a durable session on such a device; null: the file is its memory.
+  std::shared_ptr<VectorMirror> mirror_;
 
   mutable absl::Mutex mutex_;
   // parts_.options with what was updated since, also what is pending.

@@ -205,9 +205,8 @@ absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
                trailer.mutable_timings()->mutable_commit());
   if (solved.record != nullptr) {
     Reached(Phase::kSwitch);
-    const absl::Status kept = parts_.state->Write(
-        CompleteRecord(*solved.record, solved.result.get(), &trailer)
-            .SerializeAsString());
+    const absl::Status kept = WriteRecord(
+        CompleteRecord(*solved.record, solved.result.get(), &trailer));
     if (!kept.ok()) return kept;
     Reached(Phase::kTrailer);
   }

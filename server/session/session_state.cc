@@ -61,10 +61,19 @@ absl::Status Session::KeepCommitted() {
   const std::shared_ptr<const state::Record> begun = BeginRecord();
   if (begun == nullptr) return absl::OkStatus();
   absl::MutexLock lock(&staging_mutex_);
-  return parts_.state->Write(
+  return WriteRecord(
       CompleteRecord(*begun, committed_.result.get(),
-                     committed_.step == 0 ? nullptr : &committed_.trailer)
-          .SerializeAsString());
+                     committed_.step == 0 ? nullptr : &committed_.trailer));
+}
+
+absl::Status Session::WriteRecord(const state::Record& record) const {
+  if (mirror_ != nullptr) {
+    const absl::Status mirrored = mirror_->Keep(record.places());
+    if (!mirrored.ok()) return mirrored;
+  }
+  const absl::Status status = parts_.state->Write(record.SerializeAsString());
+  if (status.ok() && mirror_ != nullptr) mirror_->Kept(record.places());
+  return status;
 }
 
 absl::Status Session::CloseState(absl::FunctionRef<bool()> give_up) {
@@ -75,12 +84,15 @@ absl::Status Session::CloseState(absl::FunctionRef<bool()> give_up) {
   const std::shared_ptr<const state::Record> begun = BeginRecord();
   if (begun == nullptr) return absl::OkStatus();
   absl::MutexLock staging_lock(&staging_mutex_);
-  absl::StatusOr<OperatorSnapshot> snapshot = operator_->Snapshot();
-  if (!snapshot.ok()) return snapshot.status();
   state::Record record =
       CompleteRecord(*begun, committed_.result.get(),
                      committed_.step == 0 ? nullptr : &committed_.trailer);
-  FillChecksums(*snapshot, vector_bytes_, &record);
+  absl::Status status =
+      mirror_ == nullptr ? absl::OkStatus() : mirror_->Keep(record.places());
+  if (status.ok()) {
+    status = FillChecksums(vector_bytes_, parts_.state.get(), &record);
+  }
+  if (!status.ok()) return status;
   return parts_.state->Close(record.SerializeAsString(), give_up);
 }
 

@@ -20,9 +20,14 @@ absl::Status Damaged(const std::string& why) {
                    {"STATE_DAMAGED", "", "", "", {{"why", why}}}, why);
 }
 
-uint64_t ChecksumAt(const void* data, uint64_t bytes) {
-  return wire::ChecksumOf(
-      {static_cast<const std::byte*>(data), static_cast<size_t>(bytes)});
+absl::StatusOr<uint64_t> ChecksumAt(uint32_t place, uint64_t bytes,
+                                    StateFile* file) {
+  // A mapping of its own: others of the same place see the same pages.
+  const absl::StatusOr<std::unique_ptr<DeviceMemory>> vector =
+      file->Allocate(place);
+  if (!vector.ok()) return vector.status();
+  return wire::ChecksumOf({static_cast<const std::byte*>((*vector)->data()),
+                           static_cast<size_t>(bytes)});
 }
 
 }  // namespace
@@ -136,12 +141,15 @@ v1::Session WithOptions(const v1::Session& created,
   return session;
 }
 
-void FillChecksums(const OperatorSnapshot& snapshot, uint64_t bytes,
-                   state::Record* record) {
+absl::Status FillChecksums(uint64_t bytes, StateFile* file,
+                           state::Record* record) {
   record->clear_checksums();
-  for (const NamedVector& named : snapshot.vectors) {
-    record->add_checksums(ChecksumAt(named.vector->data(), bytes));
+  for (const uint32_t place : record->places()) {
+    const absl::StatusOr<uint64_t> checksum = ChecksumAt(place, bytes, file);
+    if (!checksum.ok()) return checksum.status();
+    record->add_checksums(*checksum);
   }
+  return absl::OkStatus();
 }
 
 absl::Status CheckVectors(const state::Record& record, uint64_t bytes,
@@ -151,10 +159,10 @@ absl::Status CheckVectors(const state::Record& record, uint64_t bytes,
     return Damaged("the record has not a checksum for every vector");
   }
   for (int i = 0; i < record.places_size(); ++i) {
-    const absl::StatusOr<std::unique_ptr<DeviceMemory>> vector =
-        file->Allocate(record.places(i));
-    if (!vector.ok()) return vector.status();
-    if (ChecksumAt((*vector)->data(), bytes) != record.checksums(i)) {
+    const absl::StatusOr<uint64_t> checksum =
+        ChecksumAt(record.places(i), bytes, file);
+    if (!checksum.ok()) return checksum.status();
+    if (*checksum != record.checksums(i)) {
       return Damaged(
           absl::StrCat("the checksum of vector ", i, " does not fit"));
     }

@@ -31,9 +31,10 @@ v1::Session ChangingOptions(const v1::Session& session);
 // What was created, with a record's options.
 v1::Session WithOptions(const v1::Session& created, const v1::Session& options);
 
-// XXH3 of every vector of the snapshot, host memory of `bytes` each.
-void FillChecksums(const OperatorSnapshot& snapshot, uint64_t bytes,
-                   state::Record* record);
+// XXH3 of the first `bytes` of every vector that the record names. The file's
+// errors.
+absl::Status FillChecksums(uint64_t bytes, StateFile* file,
+                           state::Record* record);
 // Whether the file's vectors are those that the record was closed with: reads
 // them all. OK where the record has no checksums.
 absl::Status CheckVectors(const state::Record& record, uint64_t bytes,

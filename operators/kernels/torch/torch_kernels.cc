@@ -149,6 +149,10 @@ class TorchKernels : public Kernels {
     return Copy(to, c10::kCPU, from, device_, bytes);
   }
 
+  absl::Status CopyOnDevice(void* to, const void* from, size_t bytes) override {
+    return Copy(to, device_, from, device_, bytes);
+  }
+
   absl::Status Ingest(const IngestPass& pass) override {
     return Guarded([&] {
       const Scope scope(device_);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/storage/state_directory.h"
+#include "tests/operators/kernels/far_kernels.h"
 #include "tests/server/session/session_harness.h"
 #include "tests/server/storage/storage_testing.h"
 
@@ -43,8 +44,20 @@ Vectors StepVectors(size_t n, uint64_t step) {
   return Gradients(n, step, {static_cast<uint32_t>(step % 3)});
 }
 
-class Durable : public testing::TestWithParam<const char*> {
+struct Case {
+  const char* kind;
+  bool far;  // On a device that the host cannot see.
+};
+
+class Durable : public testing::TestWithParam<Case> {
  protected:
+  static std::unique_ptr<Harness> Start(const StateDirectory* directory,
+                                        PhaseHook phase = nullptr) {
+    return std::make_unique<Harness>(
+        directory, std::move(phase), nullptr,
+        GetParam().far ? MakeFarKernels(2) : MakeCpuKernels(2));
+  }
+
   // Steps [first, last] on a session of a rank that has applied first - 1.
   static std::vector<Vector> Run(Harness* harness, size_t n, uint64_t first,
                                  uint64_t last) {
@@ -61,26 +74,32 @@ class Durable : public testing::TestWithParam<const char*> {
     return updates;
   }
 
-  // What an undisturbed run gives.
+  // What an undisturbed run in the host's memory gives.
   std::vector<Vector> Undisturbed(size_t n, uint64_t last) const {
     Harness harness;
-    harness.Create("s", Options(n, GetParam()));
+    harness.Create("s", Options(n, GetParam().kind));
     return Run(&harness, n, 1, last);
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Operators, Durable,
-                         testing::Values("pseudo", "separate", "none",
-                                         "columns", "state"),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(
+    Operators, Durable,
+    testing::Values(Case{"pseudo", false}, Case{"separate", false},
+                    Case{"none", false}, Case{"columns", false},
+                    Case{"state", false}, Case{"pseudo", true},
+                    Case{"separate", true}, Case{"none", true},
+                    Case{"columns", true}),
+    [](const auto& info) {
+      return absl::StrCat(info.param.kind, info.param.far ? "_far" : "");
+    });
 
 TEST_P(Durable, ComputesTheSameBitsAsASessionInMemory) {
   for (const size_t n : {kSmall, kBackground}) {
     TemporaryDirectory place;
     const auto directory = OpenDirectory(place.path());
-    Harness harness(directory.get());
-    harness.Create("s", Options(n, GetParam()));
-    EXPECT_EQ(Run(&harness, n, 1, 6), Undisturbed(n, 6));
+    const auto harness = Start(directory.get());
+    harness->Create("s", Options(n, GetParam().kind));
+    EXPECT_EQ(Run(harness.get(), n, 1, 6), Undisturbed(n, 6));
   }
 }
 
@@ -99,7 +118,7 @@ TEST_P(Durable, ADeathAtAnyInstantLeavesTheOldStepOrTheNewOneWhole) {
       const auto directory = OpenDirectory(place.path());
       const std::string file = directory->StatePath("s");
       // Of the many chunks and blocks of long vectors not every one.
-      Harness harness(directory.get(), [&](Phase phase) {
+      const auto harness = Start(directory.get(), [&](Phase phase) {
         int& hit = hits[static_cast<int>(phase)];
         const bool many = n != kSmall;
         const int every = phase == Phase::kIngest   ? (many ? 61 : 3)
@@ -111,22 +130,23 @@ TEST_P(Durable, ADeathAtAnyInstantLeavesTheOldStepOrTheNewOneWhole) {
         fs::copy_file(file, death.path + "/sessions/s/state");
         deaths.push_back(death);
       });
-      harness.Create("s", Options(n, GetParam()));
-      EXPECT_EQ(Run(&harness, n, 1, last),
+      harness->Create("s", Options(n, GetParam().kind));
+      EXPECT_EQ(Run(harness.get(), n, 1, last),
                 std::vector<Vector>(expected.begin(), expected.begin() + last));
     }
     EXPECT_GT(deaths.size(), 5 * last);
     for (const Death& death : deaths) {
       const auto directory = OpenDirectory(death.path);
-      Harness harness(directory.get());
-      const auto taken = harness.registry.TakeUpStored();
+      const auto harness = Start(directory.get());
+      const auto taken = harness->registry.TakeUpStored();
       ASSERT_EQ(taken.size(), 1);
       ASSERT_TRUE(taken[0].status.ok()) << taken[0].status;
       const uint64_t committed = taken[0].committed_step;
       // The rank asks for the step again whose answer it did not see, whether
       // it was committed or not.
       const uint64_t again = std::max<uint64_t>(committed, 1);
-      const std::vector<Vector> updates = Run(&harness, n, again, last + 2);
+      const std::vector<Vector> updates =
+          Run(harness.get(), n, again, last + 2);
       ASSERT_EQ(updates, std::vector<Vector>(expected.begin() + again - 1,
                                              expected.begin() + last + 2))
           << "phase " << static_cast<int>(death.phase) << ", committed "
@@ -140,17 +160,17 @@ TEST_P(Durable, ASessionThatWasClosedGoesOnUnderAnotherBoot) {
   TemporaryDirectory place;
   {
     const auto directory = OpenDirectory(place.path());
-    Harness harness(directory.get());
-    harness.Create("s", Options(kSmall, GetParam()));
-    Run(&harness, kSmall, 1, 3);
-    harness.registry.Drain(harness.clock.Now() + absl::Seconds(1));
+    const auto harness = Start(directory.get());
+    harness->Create("s", Options(kSmall, GetParam().kind));
+    Run(harness.get(), kSmall, 1, 3);
+    harness->registry.Drain(harness->clock.Now() + absl::Seconds(1));
   }
   const auto directory = OpenDirectory(place.path(), "boot-2");
-  Harness harness(directory.get());
-  const auto taken = harness.registry.TakeUpStored();
+  const auto harness = Start(directory.get());
+  const auto taken = harness->registry.TakeUpStored();
   ASSERT_TRUE(taken.at(0).status.ok()) << taken[0].status;
   EXPECT_EQ(taken[0].committed_step, 3);
-  EXPECT_EQ(Run(&harness, kSmall, 4, 6),
+  EXPECT_EQ(Run(harness.get(), kSmall, 4, 6),
             std::vector<Vector>(expected.begin() + 3, expected.end()));
 }
 

@@ -10,7 +10,6 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
-#include "operators/kernels/cpu_kernels.h"
 #include "proto/wire/checksum.h"
 
 namespace concord {
@@ -169,10 +168,19 @@ Harness::Harness(Limits limits)
                 .on_checkpoint = nullptr,
                 .phase = nullptr}) {}
 
+Harness::Harness(std::shared_ptr<Kernels> kernels)
+    : registry({.kernels = std::move(kernels),
+                .limits = {},
+                .clock = &clock,
+                .storage = nullptr,
+                .on_checkpoint = nullptr,
+                .phase = nullptr}) {}
+
 Harness::Harness(
     const StateDirectory* storage, PhaseHook phase,
-    std::function<void(const std::string&, const absl::Status&)> on_checkpoint)
-    : registry({.kernels = MakeCpuKernels(2),
+    std::function<void(const std::string&, const absl::Status&)> on_checkpoint,
+    std::shared_ptr<Kernels> kernels)
+    : registry({.kernels = std::move(kernels),
                 .limits = {.default_durability = v1::DURABILITY_STEP,
                            .has_state_directory = true},
                 .clock = &clock,

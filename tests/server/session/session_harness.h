@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "concord/v1/session.pb.h"
 #include "concord/v1/step.pb.h"
+#include "operators/kernels/cpu_kernels.h"
 #include "server/session/clock.h"
 #include "server/session/rank_stream.h"
 #include "server/session/registry.h"
@@ -103,10 +104,13 @@ class Waiting {
 class Harness {
  public:
   explicit Harness(Limits limits = {});
+  // On another device than the cpu.
+  explicit Harness(std::shared_ptr<Kernels> kernels);
   // With a state directory, which outlives it: sessions' steps are kept.
   explicit Harness(const StateDirectory* storage, PhaseHook phase = nullptr,
                    std::function<void(const std::string&, const absl::Status&)>
-                       on_checkpoint = nullptr);
+                       on_checkpoint = nullptr,
+                   std::shared_ptr<Kernels> kernels = MakeCpuKernels(2));
 
   // A session of kLosses losses, by default one rank per loss.
   static v1::Session Options(size_t n, uint32_t workers = kLosses);
