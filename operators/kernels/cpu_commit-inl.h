@@ -9,55 +9,85 @@
 #define CONCORD_OPERATORS_KERNELS_CPU_COMMIT_INL_H_
 #endif
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 
+#include "hwy/cache_control.h"
 #include "operators/kernels/cpu_registers-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace concord {
 namespace HWY_NAMESPACE {
 
-// R: the number of rows where it is known to the compiler, 0 where not. For
-// fp32 the pass's coefficients make exact products (ExactFactor).
-template <class T, size_t R>
-class CommitTile {
+// Elements that the steps of a commit work on in turn: sums and results stay in
+// the first level cache.
+constexpr size_t kStretch = 1024;
+static_assert(kCpuBlock % kStretch == 0 && kStretch % kPartialSums == 0);
+
+// What a pass does with the second momentum.
+enum class Second { kNone, kRead, kUpdate };
+
+// A row with its coefficients in r and in the pseudo gradient.
+template <class T>
+struct CommitRow {
+  const T* row;
+  double direction;
+  double pseudo;
+};
+
+template <class T>
+HWY_INLINE CommitRow<T> RowOf(const CommitPass& pass, size_t j, size_t begin) {
+  return {static_cast<const T*>(pass.rows[j]) + begin, pass.direction[j],
+          pass.update_second ? pass.pseudo[j] : 0};
+}
+// One that takes part in the pseudo gradient alone.
+template <class T>
+HWY_INLINE CommitRow<T> PreviousOf(const CommitPass& pass, size_t p,
+                                   size_t begin) {
+  return {static_cast<const T*>(pass.previous_rows[p]) + begin, 0,
+          pass.previous[p]};
+}
+
+// From the sums to second momentum and update, at element `e` of a stretch that
+// begins at `begin`. For fp32 the pass's coefficients make exact products
+// (ExactFactor).
+template <class T, Second kSecond>
+class UpdateTile {
  public:
-  HWY_INLINE explicit CommitTile(const CommitPass& pass)
-      : pass_(pass),
-        rows_(R == 0 ? pass.rows.size() : R),
-        previous_(pass.previous_rows.size()),
-        old_second_(static_cast<const T*>(pass.second)),
-        second_(static_cast<T*>(pass.update_second && pass.new_second != nullptr
-                                    ? pass.new_second
-                                    : pass.second)),
-        update_(static_cast<T*>(pass.update)) {
-    for (size_t j = 0; j < R; ++j) {
-      known_rows_[j] = {static_cast<const T*>(pass.rows[j]), pass.direction[j],
-                        pass.update_second ? pass.pseudo[j] : 0};
+  HWY_INLINE UpdateTile(const CommitPass& pass, size_t begin)
+      : complement_(Set(1 - pass.beta_2)),
+        correction_(Set(pass.correction)),
+        epsilon_(Set(pass.epsilon)),
+        update_(static_cast<T*>(pass.update) + begin) {
+    if constexpr (kSecond != Second::kNone) {
+      T* const second = static_cast<T*>(pass.second) + begin;
+      old_second_ = second;
+      second_ = kSecond == Second::kUpdate && pass.new_second != nullptr
+                    ? static_cast<T*>(pass.new_second) + begin
+                    : second;
     }
   }
 
-  // A tile, kPartialSums elements from `e` on, in two steps: sums and second
-  // momentum; then the rescaled update. A stretch takes the second step one
-  // tile behind the first, so that its division and square root run beside the
-  // next multiplications.
-  HWY_INLINE void Combine(size_t e) const {
-    WideVec r[kRegisters];
-    if (pass_.update_second) {
-      WideVec pseudo[kRegisters];
-      CombineBoth(e, r, pseudo);
-      UpdateSecond(e, pseudo);
-    } else {
-      CombineDirection(e, r);
-    }
+  // A tile of kPartialSums elements, in two steps. A stretch takes the second
+  // step one tile behind the first, so that its division and square root run
+  // beside the next multiplications.
+  HWY_INLINE void Store(size_t e, const WideVec* r,
+                        const WideVec* pseudo) const {
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; u += P::kWide) {
-      hn::StoreU(P::Pack(r + u), Tag(), update_ + e + u * kLanes);
+      const size_t at = e + u * kLanes;
+      if constexpr (kSecond == Second::kUpdate) {
+        hn::StoreU(
+            NewSecondMomentum(complement_, hn::LoadU(Tag(), old_second_ + at),
+                              P::Pack(pseudo + u)),
+            Tag(), second_ + at);
+      }
+      hn::StoreU(P::Pack(r + u), Tag(), update_ + at);
     }
   }
-
   HWY_INLINE void Rescale(size_t e) const {
-    if (second_ == nullptr) return;
+    if constexpr (kSecond == Second::kNone) return;
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; u += P::kWide) {
       const size_t at = e + u * kLanes;
@@ -68,131 +98,229 @@ class CommitTile {
     }
   }
 
-  // The same for one element.
-  HWY_INLINE void One(size_t e) const {
-    double r = 0, pseudo = 0;
-    for (size_t j = 0; j < rows_; ++j) {
-      const double x = Row(j).row[e];
-      r += Row(j).direction * x;
-      pseudo += Row(j).pseudo * x;
-    }
-    if (second_ == nullptr) {
-      update_[e] = static_cast<T>(r);
-      return;
-    }
-    if (pass_.update_second) {
-      for (size_t p = 0; p < previous_; ++p) {
-        const double x = Previous(p)[e];
-        pseudo += pass_.previous[p] * x;
-      }
-      second_[e] = NewSecondMomentum<T>(static_cast<T>(1 - pass_.beta_2),
-                                        old_second_[e], static_cast<T>(pseudo));
-    }
-    update_[e] = Rescaled<T>(static_cast<T>(r), second_[e],
-                             static_cast<T>(pass_.correction),
-                             static_cast<T>(pass_.epsilon));
-  }
-
  private:
   using P = Packed<T>;
   using Tag = typename P::Tag;
   using PackedVec = hn::Vec<Tag>;
-
   static HWY_INLINE PackedVec Set(double value) {
     return hn::Set(Tag(), static_cast<T>(value));
   }
-  struct KnownRow {
-    const T* row;
-    double direction;
-    double pseudo;
-  };
-  HWY_INLINE KnownRow Row(size_t j) const {
-    if constexpr (R == 0) {
-      return {static_cast<const T*>(pass_.rows[j]), pass_.direction[j],
-              pass_.update_second ? pass_.pseudo[j] : 0};
-    } else {
-      return known_rows_[j];
-    }
-  }
-  HWY_INLINE const T* Previous(size_t p) const {
-    return static_cast<const T*>(pass_.previous_rows[p]);
-  }
-  HWY_INLINE void CombineDirection(size_t e, WideVec* r) const {
-    HWY_UNROLL(8)
-    for (size_t u = 0; u < kRegisters; ++u) r[u] = hn::Zero(Wide());
-    HWY_UNROLL(4)
-    for (size_t j = 0; j < rows_; ++j) {
-      const T* row = Row(j).row + e;
-      const WideVec c = hn::Set(Wide(), Row(j).direction);
-      HWY_UNROLL(8)
-      for (size_t u = 0; u < kRegisters; ++u) {
-        r[u] = AddProduct<T>(r[u], c, LoadWide(row + u * kLanes));
-      }
-    }
-  }
 
-  HWY_INLINE void CombineBoth(size_t e, WideVec* r, WideVec* pseudo) const {
+  const PackedVec complement_, correction_, epsilon_;
+  T* const update_;
+  const T* old_second_ = nullptr;
+  T* second_ = nullptr;  // Where it is after the pass; perhaps the old one.
+};
+
+// The pass at the few elements that fill no tile.
+template <class T, Second kSecond>
+HWY_INLINE void CommitRest(const CommitPass& pass, size_t begin, size_t end) {
+  for (size_t e = begin; e < end; ++e) {
+    double r = 0, pseudo = 0;
+    for (size_t j = 0; j < pass.rows.size(); ++j) {
+      const CommitRow<T> row = RowOf<T>(pass, j, e);
+      const double x = *row.row;
+      r += row.direction * x;
+      if constexpr (kSecond == Second::kUpdate) pseudo += row.pseudo * x;
+    }
+    T* const update = static_cast<T*>(pass.update) + e;
+    *update = static_cast<T>(r);
+    if constexpr (kSecond == Second::kNone) continue;
+    T second = static_cast<const T*>(pass.second)[e];
+    if constexpr (kSecond == Second::kUpdate) {
+      for (size_t p = 0; p < pass.previous_rows.size(); ++p) {
+        const CommitRow<T> row = PreviousOf<T>(pass, p, e);
+        pseudo += row.pseudo * static_cast<double>(*row.row);
+      }
+      second = NewSecondMomentum<T>(static_cast<T>(1 - pass.beta_2), second,
+                                    static_cast<T>(pseudo));
+      static_cast<T*>(pass.new_second != nullptr ? pass.new_second
+                                                 : pass.second)[e] = second;
+    }
+    *update = Rescaled<T>(*update, second, static_cast<T>(pass.correction),
+                          static_cast<T>(pass.epsilon));
+  }
+}
+
+// A stretch of a pass with R rows and Q previous ones: all sums of a tile stay
+// in registers.
+template <class T, Second kSecond, size_t R, size_t Q>
+HWY_INLINE void CommitFew(const CommitPass& pass, size_t begin, size_t count) {
+  std::array<CommitRow<T>, R + Q> rows;
+  WideVec direction[R], pseudo[R + Q];
+  for (size_t j = 0; j < R + Q; ++j) {
+    rows[j] =
+        j < R ? RowOf<T>(pass, j, begin) : PreviousOf<T>(pass, j - R, begin);
+    if (j < R) direction[j] = hn::Set(Wide(), rows[j].direction);
+    pseudo[j] = hn::Set(Wide(), rows[j].pseudo);
+  }
+  const UpdateTile<T, kSecond> tile(pass, begin);
+  for (size_t e = 0; e < count; e += kPartialSums) {
+    WideVec r[kRegisters], f[kRegisters];
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; ++u) {
       r[u] = hn::Zero(Wide());
-      pseudo[u] = hn::Zero(Wide());
+      f[u] = hn::Zero(Wide());
     }
-    HWY_UNROLL(4)
-    for (size_t j = 0; j < rows_; ++j) {
-      const T* row = Row(j).row + e;
-      const WideVec c = hn::Set(Wide(), Row(j).direction);
-      const WideVec p = hn::Set(Wide(), Row(j).pseudo);
-      HWY_UNROLL(8)
-      for (size_t u = 0; u < kRegisters; ++u) {
-        const WideVec x = LoadWide(row + u * kLanes);
-        r[u] = AddProduct<T>(r[u], c, x);
-        pseudo[u] = AddProduct<T>(pseudo[u], p, x);
-      }
-    }
-    for (size_t j = 0; j < previous_; ++j) {
-      const T* row = Previous(j) + e;
-      const WideVec p = hn::Set(Wide(), pass_.previous[j]);
-      HWY_UNROLL(8)
-      for (size_t u = 0; u < kRegisters; ++u) {
-        pseudo[u] = AddProduct<T>(pseudo[u], p, LoadWide(row + u * kLanes));
-      }
-    }
-  }
-
-  HWY_INLINE void UpdateSecond(size_t e, const WideVec* pseudo) const {
     HWY_UNROLL(8)
-    for (size_t u = 0; u < kRegisters; u += P::kWide) {
-      const size_t at = e + u * kLanes;
-      hn::StoreU(
-          NewSecondMomentum(complement_, hn::LoadU(Tag(), old_second_ + at),
-                            P::Pack(pseudo + u)),
-          Tag(), second_ + at);
+    for (size_t j = 0; j < R + Q; ++j) {
+      HWY_UNROLL(8)
+      for (size_t u = 0; u < kRegisters; ++u) {
+        const WideVec x = LoadWide(rows[j].row + e + u * kLanes);
+        if (j < R) r[u] = AddProduct<T>(r[u], direction[j], x);
+        if constexpr (kSecond == Second::kUpdate) {
+          f[u] = AddProduct<T>(f[u], pseudo[j], x);
+        }
+      }
     }
+    tile.Store(e, r, f);
+    if (e > 0) tile.Rescale(e - kPartialSums);
   }
+  if (count > 0) tile.Rescale(count - kPartialSums);
+}
 
-  const CommitPass pass_;
-  const size_t rows_;
-  const size_t previous_;
-  const T* const old_second_;
-  T* const second_;  // Where it is after the pass; perhaps the old one.
-  T* const update_;
-  KnownRow known_rows_[R == 0 ? 1 : R] = {};
-  const PackedVec complement_ = Set(1 - pass_.beta_2);
-  const PackedVec correction_ = Set(pass_.correction);
-  const PackedVec epsilon_ = Set(pass_.epsilon);
+// Rows that one sweep over a stretch takes, previous ones among them.
+constexpr size_t kCommitSweep = 10;
+
+template <class T>
+struct Sweep {
+  std::array<CommitRow<T>, kCommitSweep> rows;
+  size_t in_direction;  // The first ones; the others are previous rows.
+  size_t all;
+  // What is read next: no processor follows dozens of streams by itself.
+  std::array<const T*, kCommitSweep> fetched;
+  size_t fetches;
 };
 
-template <class T, size_t R>
+// Adds the sweep's rows to the sums of a stretch, which the first one begins
+// and the last one makes the update of.
+template <class T, Second kSecond, bool kFirst, bool kLast>
+HWY_NOINLINE void CommitSweep(const Sweep<T>& sweep,
+                              const UpdateTile<T, kSecond>& tile, size_t count,
+                              double* HWY_RESTRICT r_sums,
+                              double* HWY_RESTRICT f_sums) {
+  for (size_t e = 0; e < count; e += kPartialSums) {
+    for (size_t j = 0; j < sweep.fetches; ++j) {
+      hwy::Prefetch(sweep.fetched[j] + e);
+    }
+    WideVec r[kRegisters], f[kRegisters];
+    HWY_UNROLL(8)
+    for (size_t u = 0; u < kRegisters; ++u) {
+      const size_t at = e + u * kLanes;
+      r[u] = kFirst ? hn::Zero(Wide()) : hn::Load(Wide(), r_sums + at);
+      f[u] = kFirst ? hn::Zero(Wide()) : hn::Load(Wide(), f_sums + at);
+    }
+    for (size_t j = 0; j < sweep.in_direction; ++j) {
+      const CommitRow<T>& row = sweep.rows[j];
+      const WideVec direction = hn::Set(Wide(), row.direction);
+      const WideVec pseudo = hn::Set(Wide(), row.pseudo);
+      HWY_UNROLL(8)
+      for (size_t u = 0; u < kRegisters; ++u) {
+        const WideVec x = LoadWide(row.row + e + u * kLanes);
+        r[u] = AddProduct<T>(r[u], direction, x);
+        if constexpr (kSecond == Second::kUpdate) {
+          f[u] = AddProduct<T>(f[u], pseudo, x);
+        }
+      }
+    }
+    if constexpr (kSecond == Second::kUpdate) {
+      for (size_t j = sweep.in_direction; j < sweep.all; ++j) {
+        const CommitRow<T>& row = sweep.rows[j];
+        const WideVec pseudo = hn::Set(Wide(), row.pseudo);
+        HWY_UNROLL(8)
+        for (size_t u = 0; u < kRegisters; ++u) {
+          f[u] =
+              AddProduct<T>(f[u], pseudo, LoadWide(row.row + e + u * kLanes));
+        }
+      }
+    }
+    if constexpr (kLast) {
+      tile.Store(e, r, f);
+      if (e > 0) tile.Rescale(e - kPartialSums);
+    } else {
+      HWY_UNROLL(8)
+      for (size_t u = 0; u < kRegisters; ++u) {
+        hn::Store(r[u], Wide(), r_sums + e + u * kLanes);
+        hn::Store(f[u], Wide(), f_sums + e + u * kLanes);
+      }
+    }
+  }
+  if (kLast && count > 0) tile.Rescale(count - kPartialSums);
+}
+
+// A stretch of a pass with any number of rows: some at a time, the sums between
+// two sweeps in the first level cache.
+template <class T, Second kSecond>
+HWY_INLINE void CommitMany(const CommitPass& pass, size_t begin, size_t count) {
+  HWY_ALIGN double r_sums[kStretch];
+  HWY_ALIGN double f_sums[kStretch];
+  const size_t in_direction = pass.rows.size();
+  const size_t all =
+      in_direction +
+      (kSecond == Second::kUpdate ? pass.previous_rows.size() : 0);
+  const auto row = [&](size_t j) HWY_ATTR {
+    return j < in_direction ? RowOf<T>(pass, j, begin)
+                            : PreviousOf<T>(pass, j - in_direction, begin);
+  };
+  const UpdateTile<T, kSecond> tile(pass, begin);
+  const size_t sweeps =
+      std::max<size_t>(1, (all + kCommitSweep - 1) / kCommitSweep);
+  const size_t rows_of_sweep = (all + sweeps - 1) / sweeps;
+  for (size_t k = 0; k < sweeps; ++k) {
+    const size_t first = k * rows_of_sweep;
+    Sweep<T> sweep;
+    sweep.all = std::min(rows_of_sweep, all - std::min(all, first));
+    sweep.in_direction =
+        std::min(sweep.all, in_direction - std::min(in_direction, first));
+    for (size_t j = 0; j < sweep.all; ++j) sweep.rows[j] = row(first + j);
+    // The last sweep fetches what the next stretch begins with.
+    const bool last = k + 1 == sweeps;
+    const size_t next = last ? 0 : first + rows_of_sweep;
+    sweep.fetches = sweeps == 1 ? 0 : std::min(rows_of_sweep, all - next);
+    for (size_t j = 0; j < sweep.fetches; ++j) {
+      sweep.fetched[j] = row(next + j).row + (last ? kStretch : 0);
+    }
+    if (sweeps == 1) {
+      CommitSweep<T, kSecond, true, true>(sweep, tile, count, r_sums, f_sums);
+    } else if (k == 0) {
+      CommitSweep<T, kSecond, true, false>(sweep, tile, count, r_sums, f_sums);
+    } else if (last) {
+      CommitSweep<T, kSecond, false, true>(sweep, tile, count, r_sums, f_sums);
+    } else {
+      CommitSweep<T, kSecond, false, false>(sweep, tile, count, r_sums, f_sums);
+    }
+  }
+}
+
+template <class T, Second kSecond>
+HWY_INLINE void CommitStretchOf(const CommitPass& pass, size_t begin,
+                                size_t count) {
+  const size_t whole = count / kPartialSums * kPartialSums;
+  const size_t rows = pass.rows.size();
+  const size_t previous =
+      kSecond == Second::kUpdate ? pass.previous_rows.size() : 0;
+  if (rows == 2 && previous == (kSecond == Second::kUpdate ? 1 : 0)) {
+    CommitFew<T, kSecond, 2, kSecond == Second::kUpdate ? 1 : 0>(pass, begin,
+                                                                 whole);
+  } else if (rows == 3 && previous == (kSecond == Second::kUpdate ? 1 : 0)) {
+    CommitFew<T, kSecond, 3, kSecond == Second::kUpdate ? 1 : 0>(pass, begin,
+                                                                 whole);
+  } else {
+    CommitMany<T, kSecond>(pass, begin, whole);
+  }
+  CommitRest<T, kSecond>(pass, begin + whole, begin + count);
+}
+
+template <class T>
 HWY_INLINE void CommitStretch(const CommitPass& pass, size_t begin,
                               size_t count) {
-  const CommitTile<T, R> tile(pass);
-  const size_t whole = count / kPartialSums * kPartialSums;
-  for (size_t e = 0; e < whole; e += kPartialSums) {
-    tile.Combine(begin + e);
-    if (e > 0) tile.Rescale(begin + e - kPartialSums);
+  if (pass.second == nullptr) {
+    CommitStretchOf<T, Second::kNone>(pass, begin, count);
+  } else if (pass.update_second) {
+    CommitStretchOf<T, Second::kUpdate>(pass, begin, count);
+  } else {
+    CommitStretchOf<T, Second::kRead>(pass, begin, count);
   }
-  if (whole > 0) tile.Rescale(begin + whole - kPartialSums);
-  for (size_t e = whole; e < count; ++e) tile.One(begin + e);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -19,82 +19,67 @@ HWY_BEFORE_NAMESPACE();
 namespace concord {
 namespace HWY_NAMESPACE {
 
-// Elements that the steps of one pass work on in turn: they stay in the first
-// level cache, and what one step stores has left the store buffer when the next
-// loads it in wider registers.
-constexpr size_t kStretch = 512;
-static_assert(kCpuBlock % kStretch == 0 && kStretch % kPartialSums == 0);
-
+// A block at a time through each sweep of the dots: the longer a row is read in
+// one go, the better the processor follows it in memory.
 template <class T>
 void IngestOf(const IngestPass& pass, double* sums) {
   const size_t rows = pass.rows.size();
   Dots<T> dots(sums);
-  for (size_t block = 0; block * kCpuBlock < pass.count; ++block) {
-    const size_t block_end = std::min((block + 1) * kCpuBlock, pass.count);
+  for (size_t begin = 0; begin < pass.count; begin += kCpuBlock) {
+    const size_t count = std::min(kCpuBlock, pass.count - begin);
+    const T* gradient = static_cast<const T*>(pass.gradient) + begin;
     dots.Start(rows);
-    for (size_t e = block * kCpuBlock; e < block_end; e += kStretch) {
-      const size_t count = std::min(kStretch, block_end - e);
-      const T* gradient = static_cast<const T*>(pass.gradient) + e;
-      if (pass.staged == nullptr) {
-        dots.Add(StoredVector<T>{gradient}, gradient, pass.rows, e, count);
-        dots.AddRest(gradient, pass.rows, e, count);
-        continue;
-      }
-      T* staged = static_cast<T*>(pass.staged) + e;
-      if (pass.momentum == nullptr) {
-        if (staged != gradient) std::copy_n(gradient, count, staged);
-        dots.Add(StoredVector<T>{staged}, staged, pass.rows, e, count);
-      } else {
-        const T* momentum = static_cast<const T*>(pass.momentum) + e;
+    const T* stored = gradient;
+    if (pass.staged != nullptr) {
+      T* const staged = static_cast<T*>(pass.staged) + begin;
+      stored = staged;
+      if (pass.momentum != nullptr) {
+        const T* momentum = static_cast<const T*>(pass.momentum) + begin;
         const double complement = 1 - pass.beta_1;
         dots.Add(NewlyStaged<T>{hn::Set(Wide(), pass.beta_1),
                                 hn::Set(Wide(), complement), gradient, momentum,
                                 staged},
-                 staged, pass.rows, e, count);
+                 staged, pass.rows, begin, count);
         for (size_t i = count / kPartialSums * kPartialSums; i < count; ++i) {
           staged[i] = static_cast<T>(NewMomentum<double>(
               pass.beta_1, complement, momentum[i], gradient[i]));
         }
+      } else if (staged != gradient) {
+        std::copy_n(gradient, count, staged);
       }
-      dots.AddRest(staged, pass.rows, e, count);
     }
-    dots.Finish(rows, pass.dots + block * (rows + 1));
+    if (pass.staged == nullptr || pass.momentum == nullptr) {
+      dots.Add(StoredVector<T>{stored}, stored, pass.rows, begin, count);
+    }
+    dots.AddRest(stored, pass.rows, begin, count);
+    dots.Finish(rows, pass.dots + begin / kCpuBlock * (rows + 1));
   }
 }
 
-template <class T, size_t R>
-HWY_INLINE void CommitRows(const CommitPass& pass, double* sums) {
+template <class T>
+void CommitOf(const CommitPass& pass, double* sums) {
   const size_t rows = pass.rows.size();
   Dots<T> dots(sums);
   for (size_t block = 0; block * kCpuBlock < pass.count; ++block) {
     const size_t offset = block * kCpuBlock;
     const size_t count = std::min(kCpuBlock, pass.count - offset);
     if (pass.update_dots == nullptr) {
-      CommitStretch<T, R>(pass, offset, count);
+      for (size_t begin = 0; begin < count; begin += kStretch) {
+        CommitStretch<T>(pass, offset + begin,
+                         std::min(kStretch, count - begin));
+      }
       continue;
     }
     dots.Start(rows);
     for (size_t begin = 0; begin < count; begin += kStretch) {
       const size_t stretch = std::min(kStretch, count - begin);
-      CommitStretch<T, R>(pass, offset + begin, stretch);
+      CommitStretch<T>(pass, offset + begin, stretch);
       const T* update = static_cast<const T*>(pass.update) + offset + begin;
       dots.Add(StoredVector<T>{update}, update, pass.rows, offset + begin,
                stretch);
       dots.AddRest(update, pass.rows, offset + begin, stretch);
     }
     dots.Finish(rows, pass.update_dots + block * (rows + 1));
-  }
-}
-
-template <class T>
-void CommitOf(const CommitPass& pass, double* sums) {
-  switch (pass.rows.size()) {
-    case 2:
-      return CommitRows<T, 2>(pass, sums);
-    case 3:
-      return CommitRows<T, 3>(pass, sums);
-    default:
-      return CommitRows<T, 0>(pass, sums);
   }
 }
 

@@ -82,7 +82,7 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags,
       StreamedStep::Create({n, m, flags.threads, flags.chunk_bytes});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
-  const std::optional<Target> target = TargetOf("streamed", n);
+  const std::optional<Target> target = TargetOf("streamed", n, m);
   const bool add_floor =
       target.has_value() && target->against == "echo + floor";
   std::vector<double> ours, echoes, floors, ratios;
@@ -242,9 +242,9 @@ int main(int argc, char** argv) {
   app.add_option("--n", flags.sizes, "Numbers of parameters")
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
-  app.add_option("--m", flags.losses, "Numbers of losses, 2 or 3")
+  app.add_option("--m", flags.losses, "Numbers of losses")
       ->delimiter(',')
-      ->check(CLI::Range(2, 3));
+      ->check(CLI::Range(2, 64));
   app.add_option("--reps", flags.reps, "Timed steps of a turn (0: by size)")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--turns", flags.turns, "Turns of each side")

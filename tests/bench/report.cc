@@ -26,20 +26,20 @@ nlohmann::json FigureJson(const Figure& figure) {
 
 }  // namespace
 
-std::optional<Target> TargetOf(const std::string& kind, size_t n) {
+std::optional<Target> TargetOf(const std::string& kind, size_t n, int m) {
   if (kind == "embedded") {
-    if (n == 10'000) return Target{"ms", 0.030};
-    if (n >= 1'000'000) return Target{"floor", 1.5};
-  } else {
-    if (n == 10'000) return Target{"echo", 1.3};
+    if (n == 10'000 && m <= 3) return Target{"ms", 0.015};
+    if (n >= 1'000'000) return Target{"floor", m <= 3 ? 1.15 : 1.3};
+  } else if (m <= 3) {
+    if (n == 10'000) return Target{"echo", 1.15};
     if (n == 1'000'000) return Target{"echo + floor", 1.2};
-    if (n == 10'000'000) return Target{"echo", 1.15};
+    if (n == 10'000'000) return Target{"echo", 1.1};
   }
   return std::nullopt;
 }
 
 std::optional<bool> KeepsTarget(const Row& row) {
-  const std::optional<Target> target = TargetOf(row.kind, row.n);
+  const std::optional<Target> target = TargetOf(row.kind, row.n, row.m);
   if (!target.has_value()) return std::nullopt;
   if (target->against == "ms") return row.step.median <= target->limit;
   if (!row.ratio.has_value()) return std::nullopt;
@@ -64,7 +64,7 @@ std::string Table(const Setting& setting, const std::vector<Row>& rows) {
             kLine, row.kind, absl::StrCat(row.n), absl::StrCat(row.m),
             Cell(row.step), Cell(row.floor), Cell(row.echo),
             row.ratio.has_value() ? absl::StrFormat("%.3f", *row.ratio) : "-",
-            TargetCell(TargetOf(row.kind, row.n)),
+            TargetCell(TargetOf(row.kind, row.n, row.m)),
             keeps.has_value() ? (*keeps ? "kept" : "MISSED") : ""));
     if (row.phases.has_value()) {
       absl::StrAppend(
@@ -96,7 +96,7 @@ nlohmann::json Json(const Setting& setting, const std::vector<Row>& rows) {
     if (row.floor.has_value()) line["fused_floor"] = FigureJson(*row.floor);
     if (row.echo.has_value()) line["raw_echo"] = FigureJson(*row.echo);
     if (row.ratio.has_value()) line["ratio"] = *row.ratio;
-    if (const auto target = TargetOf(row.kind, row.n)) {
+    if (const auto target = TargetOf(row.kind, row.n, row.m)) {
       line["target"] = {{"against", target->against}, {"limit", target->limit}};
     }
     if (const auto keeps = KeepsTarget(row)) line["kept"] = *keeps;

@@ -32,7 +32,7 @@ struct Target {
   std::string against;  // "floor", "echo", "echo + floor", "ms"
   double limit = 0;     // A ratio, or milliseconds for "ms".
 };
-std::optional<Target> TargetOf(const std::string& kind, size_t n);
+std::optional<Target> TargetOf(const std::string& kind, size_t n, int m);
 
 // Whether the row keeps within its target; none where it cannot be told.
 std::optional<bool> KeepsTarget(const Row& row);
