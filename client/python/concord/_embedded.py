@@ -67,9 +67,10 @@ class EmbeddedBackend:
         losses: Optional[list[float]] = None,
         update_cosines: bool = False,
         active: Sequence[int] = (),
+        out: Optional[torch.Tensor] = None,
     ) -> torch.Tensor:
         """One committed step. `losses`: recorded values of all losses, for an engine
-        with a recorder."""
+        with a recorder. `out`: where the update goes, in the session's element type."""
         check_rows(rows, self.length, self.dtype)
         if rows.device != self.device:
             raise invalid("DATA_TYPE_MISMATCH", "grads[0].device", rows.device, f"{self.device}")
@@ -77,12 +78,16 @@ class EmbeddedBackend:
         recorded = losses or []
         extras = (update_cosines, range(len(recorded)), recorded, active)
         if self.device.type == "cpu":
+            if out is not None:
+                self.engine.step_into(indexes, addresses, *extras, out.data_ptr())
+                return out
             buffer = self.engine.step(indexes, addresses, *extras)
             return torch.frombuffer(buffer, dtype=self.dtype)
-        update = torch.empty(self.length, dtype=self.dtype, device=self.device)
+        if out is None:
+            out = torch.empty(self.length, dtype=self.dtype, device=self.device)
         with torch.cuda.device(self.device):
-            self.engine.step_into(indexes, addresses, *extras, update.data_ptr())
-        return update
+            self.engine.step_into(indexes, addresses, *extras, out.data_ptr())
+        return out
 
     def reconfigure(self, options: dict[str, Any]) -> None:
         """Other methods from the next step on; `options` as for the constructor."""

@@ -171,6 +171,23 @@ def parse_gradients(grads: Any, count: Optional[int]) -> Rows:
     return Rows(rows, first.dtype, first.device, first.numel())
 
 
+def parse_out(out: Any, rows: Rows) -> torch.Tensor:
+    """A tensor that a step's update can be written into, as it is."""
+    if not isinstance(out, torch.Tensor):
+        raise TypeError(f"out must be a tensor, not {type(out).__name__}")
+    if tuple(out.shape) != (rows.length,):
+        raise invalid("LENGTH_MISMATCH", "out.shape", tuple(out.shape), f"({rows.length},)")
+    if out.dtype is not rows.dtype:
+        raise invalid("DATA_TYPE_MISMATCH", "out.dtype", out.dtype, f"{rows.dtype}")
+    if out.device != rows.device:
+        raise invalid("DATA_TYPE_MISMATCH", "out.device", out.device, f"{rows.device}")
+    if out.layout is not torch.strided or not out.is_contiguous() or out.is_neg():
+        raise invalid("INVALID_OPTION", "out", "a view with strides", "a contiguous tensor")
+    if out.requires_grad and torch.is_grad_enabled():
+        raise invalid("INVALID_OPTION", "out", "a tensor that requires grad", "one that does not")
+    return out.detach()
+
+
 def parse_losses(losses: Any, count: int) -> list[float]:
     """`count` finite numbers, detached."""
     if isinstance(losses, torch.Tensor):

@@ -60,6 +60,7 @@ class VectorBackend:
         losses: Optional[list[float]] = None,
         *,
         active: Sequence[int] = (),
+        out: Optional[torch.Tensor] = None,
     ) -> torch.Tensor:
         if active:
             raise TypeError("active= is for the engine's own gradient operators")
@@ -67,7 +68,8 @@ class VectorBackend:
         if rows.device != self.device:
             raise invalid("DATA_TYPE_MISMATCH", "grads[0].device", rows.device, f"{self.device}")
         with torch.no_grad():
-            return self._step(indexes, rows.rows, losses)
+            update = self._step(indexes, rows.rows, losses)
+            return update if out is None else out.copy_(update)
 
     def _step(
         self, indexes: list[int], rows: list[torch.Tensor], losses: Optional[list[float]]

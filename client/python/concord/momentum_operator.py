@@ -15,7 +15,14 @@ import torch
 from concord import _process
 from concord._conflictfree import state_of
 from concord._embedded import EmbeddedBackend
-from concord._inputs import Rows, is_gradients, parse_gradients, parse_indexes, parse_losses
+from concord._inputs import (
+    Rows,
+    is_gradients,
+    parse_gradients,
+    parse_indexes,
+    parse_losses,
+    parse_out,
+)
 from concord._options import (
     derived_from_engine,
     derived_part,
@@ -179,6 +186,7 @@ class EngineMomentumOperator(MomentumOperator):
         losses: Union[float, Sequence, torch.Tensor, None] = None,
         *,
         active: Optional[Sequence[int]] = None,
+        out: Optional[torch.Tensor] = None,
     ) -> torch.Tensor:
         """One step: the update, a tensor of its own like the gradients.
 
@@ -186,7 +194,9 @@ class EngineMomentumOperator(MomentumOperator):
         one gradient for every loss in order. Gradients are vectors (n,), stacked
         (k, n), or a list. Zeros until every loss has been seen. `active`: the
         losses that count in this step's combination, None for all; the others'
-        momenta move on all the same. A step that raises changes nothing.
+        momenta move on all the same. `out`: a contiguous tensor that the update is
+        written into and that is returned; it may be a gradient of this step. A step
+        that raises changes nothing.
         """
         # One plain contiguous vector on the CPU: no list, no copy.
         if (
@@ -194,6 +204,7 @@ class EngineMomentumOperator(MomentumOperator):
             and type(grads) is _Tensor
             and losses is None
             and active is None
+            and out is None
             and grads.dtype is self._dtype
             and grads.is_cpu
             and grads.layout is _strided
@@ -204,10 +215,15 @@ class EngineMomentumOperator(MomentumOperator):
         ):
             buffer = self._step_one(indexes, grads.data_ptr(), grads.numel())
             return _frombuffer(buffer, dtype=self._dtype)
-        return self._calculate(indexes, grads, losses, active)
+        return self._calculate(indexes, grads, losses, active, out)
 
     def _calculate(
-        self, indexes: Any, grads: Any, losses: Any, active: Optional[Sequence[int]]
+        self,
+        indexes: Any,
+        grads: Any,
+        losses: Any,
+        active: Optional[Sequence[int]],
+        out: Optional[torch.Tensor],
     ) -> torch.Tensor:
         if self._closed:
             raise RuntimeError("the operator is closed")
@@ -237,18 +253,26 @@ class EngineMomentumOperator(MomentumOperator):
             counting = parse_indexes(active, self.num_vectors)
             if not counting:
                 raise invalid("INVALID_OPTION", "active", "none", "at least one loss, or None")
+        target = None if out is None else parse_out(out, rows)
+        # What the engine can write into by itself.
+        direct = target if target is not None and rows.rows[0].dtype is target.dtype else None
         fresh = self._backend is None
         try:
             if self.server is not None:
                 update = self._step_remote(checked, rows, values, counting)
             elif values is None:
-                update = self._embedded(rows).step(checked, rows, active=counting)
+                update = self._embedded(rows).step(checked, rows, active=counting, out=direct)
             else:
-                update = self._step_recording(checked, rows, values, counting)
+                update = self._step_recording(checked, rows, values, counting, direct)
         except InvalidArgumentError:
             if fresh:
                 self._forget()
             raise
+        if out is not None:
+            assert target is not None
+            if update is not direct:
+                target.copy_(update)
+            return out
         return update if update.dtype is rows.dtype else update.to(rows.dtype)
 
     @property
@@ -501,14 +525,19 @@ class EngineMomentumOperator(MomentumOperator):
             self._step_one, self._dtype = backend.engine.step_one, backend.dtype
 
     def _step_recording(
-        self, indexes: list[int], rows: Rows, losses: list[float], active: list[int]
+        self,
+        indexes: list[int],
+        rows: Rows,
+        losses: list[float],
+        active: list[int],
+        out: Optional[torch.Tensor],
     ) -> torch.Tensor:
         recorder = self.loss_recorder
         assert recorder is not None
         before = copy.deepcopy(recorder)
         try:
             recorded = recorder.record_loss(indexes, losses)
-            return self._embedded(rows).step(indexes, rows, recorded, active=active)
+            return self._embedded(rows).step(indexes, rows, recorded, active=active, out=out)
         except BaseException:
             recorder.__dict__.clear()
             recorder.__dict__.update(before.__dict__)
