@@ -80,6 +80,29 @@ def test_a_broken_step_changes_nothing(case, where):
             assert recorders[0] == recorders[1]
 
 
+# One vector after another takes a shorter way through the operator.
+@pytest.mark.parametrize("case", [case for case in BROKEN if len(BROKEN[case][0]) == 2])
+def test_a_broken_step_between_plain_ones_changes_nothing(case, where):
+    arguments, exception, reason, text = BROKEN[case]
+    with (
+        PseudoMomentumOperator(M, **where) as disturbed,
+        PseudoMomentumOperator(M, **where) as twin,
+    ):
+        for step in range(-M, 6):
+            gradient = torch.randn(N, generator=torch.Generator().manual_seed(step + M))
+            found, expected = (o.calculate_gradient(step % M, gradient) for o in (disturbed, twin))
+            assert torch.equal(found, expected)
+            if step < 0:  # What is too large to square shows once all losses are seen.
+                continue
+            with pytest.raises(exception) as raised:
+                disturbed.calculate_gradient(*arguments)
+            if reason is not None:
+                assert isinstance(raised.value, InvalidArgumentError)
+                assert raised.value.reason == reason
+                assert raised.value.field
+            assert text in str(raised.value)
+
+
 @pytest.mark.parametrize("first", [(0, NAN), (5, G[0]), (0, G[0], 1.0)])
 def test_a_first_step_that_is_refused_leaves_the_operator_as_new(first, where):
     with PseudoMomentumOperator(M, **where) as operator:

@@ -550,9 +550,13 @@ class EngineMomentumOperator(MomentumOperator):
         losses: Optional[list[float]],
         active: list[int],
     ) -> torch.Tensor:
-        update, found = self._remote_backend().step(indexes, rows, losses, active)
+        backend = self._remote_backend()
+        update, found = backend.step(indexes, rows, losses, active)
         if self.loss_recorder is not None:
             self.loss_recorder.current_losses = found.losses
+        elif self._generation_changed():
+            self._generation = _process.generation
+            self._step_one, self._dtype = backend.step_one, backend.dtype
         return update
 
     def _remote_backend(self) -> Any:

@@ -491,6 +491,10 @@ def _known(native: _native.RemoteSession) -> dict[str, Any]:
     return {"uid": native.uid, "epoch": native.epoch, "resume_step": native.applied_step}
 
 
+_ONE: list[float] = [1.0]
+_NONE: list[Any] = []
+
+
 class RemoteBackend:
     """A momentum operator's steps on a server."""
 
@@ -529,6 +533,27 @@ class RemoteBackend:
                     self, _delete_quietly, native, _process.generation
                 )
         return update, self._found
+
+    def step_one(self, index: int, address: int, count: int) -> _native.ResultBuffer:
+        """As `step` with one plain vector in this host's memory, of `dtype`; the update's
+        memory."""
+        session = self._session
+        native = session._live(None)
+        if not 0 <= index < session.num_vectors:
+            parse_indexes(index, session.num_vectors)  # Says what is wrong.
+        if count != native.num_parameters:
+            raise invalid("LENGTH_MISMATCH", "grads[0].length", count, f"{native.num_parameters}")
+        buffer, self._found = native.step(
+            [index], [address], _ONE, _NONE, _NONE, _NONE, _NONE,
+            _DEADLINE if self._deadline is None else self._deadline,
+        )  # fmt: skip
+        return buffer
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The session's, once a step has been taken."""
+        native = self._session._live(None)
+        return _DTYPES[native.dtype]
 
     def reconfigure(self, owner: Any) -> None:
         """Makes the owner's options the session's from the next step on."""
