@@ -45,7 +45,7 @@ class HalfReader {
   size_t Read(absl::Span<const std::byte> bytes, float* to);
 
  private:
-  const HalfType type_;
+  HalfType type_;
   bool has_first_ = false;  // Of an element whose second byte is to come.
   std::byte first_{};
 };
