@@ -40,13 +40,15 @@ std::vector<std::byte> ToWire(v1::DataType type, const Vector& vector) {
 }
 
 Vector FromWire(v1::DataType type, absl::Span<const std::byte> bytes) {
-  Vector vector(bytes.size() / ElementBytes(type));
   const std::optional<HalfType> half = ToHalfType(type);
   if (half.has_value()) {
+    Vector vector(bytes.size() / kHalfBytes);
     Widen(*half, bytes.data(), vector.size(), vector.data());
-  } else {
-    std::memcpy(vector.data(), bytes.data(), bytes.size());
+    return vector;
   }
+  // Of a float64 session, too: its bytes.
+  Vector vector(bytes.size() / sizeof(float));
+  std::memcpy(vector.data(), bytes.data(), bytes.size());
   return vector;
 }
 
