@@ -36,7 +36,7 @@ absl::Status RemoteCombine::CheckMemory() const {
       return InvalidField("INVALID_OPTION", absl::StrCat("vectors[", i, "]"),
                           "null", "memory of one vector");
     }
-    if (Overlap(vectors_[i], result_, VectorBytes())) {
+    if (Overlap(vectors_[i], VectorBytes(), result_, VectorBytes())) {
       return InvalidField("INVALID_OPTION", "result",
                           absl::StrCat("memory of vectors[", i, "]"),
                           "memory that overlaps no vector");

@@ -10,6 +10,7 @@
 #include "client/cpp/session_impl.h"
 #include "client/cpp/vector_sender.h"
 #include "operators/errors.h"
+#include "proto/options/element_type.h"
 #include "proto/wire/codec.h"
 
 namespace concord {
@@ -18,16 +19,21 @@ namespace {
 constexpr char kStepMethod[] = "/concord.v1.Concord/Step";
 constexpr absl::Duration kLeaveTime = absl::Seconds(1);
 
-size_t SizeOfElement(v1::DataType type) { return type == v1::FLOAT64 ? 8 : 4; }
-
 absl::Status CheckUpdate(absl::Span<const StepVector> contributions,
-                         const void* update, size_t size) {
+                         const void* update, const v1::Joined& joined) {
   if (update == nullptr) {
     return InvalidField("INVALID_OPTION", "update", "null",
                         "memory for one vector");
   }
   for (size_t i = 0; i < contributions.size(); ++i) {
-    if (Overlap(contributions[i].data, update, size)) {
+    const v1::DataType type = contributions[i].data_type;
+    if (Overlap(contributions[i].data,
+                joined.num_parameters() *
+                    ElementBytes(type == v1::DATA_TYPE_UNSPECIFIED
+                                     ? joined.data_type()
+                                     : type),
+                update,
+                joined.num_parameters() * ElementBytes(joined.data_type()))) {
       return InvalidField("INVALID_OPTION", "update",
                           absl::StrCat("memory of contributions[", i, "]"),
                           "memory that overlaps no contribution");
@@ -131,6 +137,13 @@ absl::Status WorkerSession::Impl::Join(const Limit& limit) {
     joined_before_ = true;
   }
   joined_.Swap(response.mutable_joined());
+  // Not set by servers that know of none.
+  if (joined_.gradient_type() == v1::DATA_TYPE_UNSPECIFIED) {
+    joined_.set_gradient_type(joined_.data_type());
+  }
+  if (joined_.update_type() == v1::DATA_TYPE_UNSPECIFIED) {
+    joined_.set_update_type(joined_.data_type());
+  }
   connection_ = std::move(connection);
   return absl::OkStatus();
 }
@@ -154,7 +167,7 @@ v1::StepHeader WorkerSession::Impl::MakeHeader(
   for (const StepVector& contribution : contributions) {
     v1::VectorHeader& to = *header.add_vectors();
     to.set_index(static_cast<uint32_t>(contribution.index));
-    to.set_data_type(joined_.data_type());
+    to.set_data_type(joined_.gradient_type());
     to.set_length(joined_.num_parameters());
     to.set_sample_weight(contribution.sample_weight);
   }
@@ -164,7 +177,8 @@ v1::StepHeader WorkerSession::Impl::MakeHeader(
 bool WorkerSession::Impl::Send(const v1::StepHeader& header,
                                absl::Span<const StepVector> contributions,
                                const Limit& limit) {
-  const size_t size = VectorBytes();
+  const size_t size =
+      joined_.num_parameters() * ElementBytes(joined_.gradient_type());
   size_t chunk_bytes = client_.chunk_bytes;
   if (joined_.max_chunk_bytes() != 0) {
     chunk_bytes = std::min<size_t>(chunk_bytes, joined_.max_chunk_bytes());
@@ -174,8 +188,14 @@ bool WorkerSession::Impl::Send(const v1::StepHeader& header,
   if (contributions.empty() || size <= single_bytes / contributions.size()) {
     absl::InlinedVector<grpc::Slice, 4> slices;
     for (const StepVector& contribution : contributions) {
-      slices.push_back(connection_->Lend(
-          {static_cast<const std::byte*>(contribution.data), size}));
+      if (Narrows(contribution)) {
+        slices.push_back(NarrowedSlice(
+            static_cast<const float*>(contribution.data),
+            *ToHalfType(joined_.gradient_type()), joined_.num_parameters()));
+      } else {
+        slices.push_back(connection_->Lend(
+            {static_cast<const std::byte*>(contribution.data), size}));
+      }
     }
     v1::StepContribution message;
     *message.mutable_header() = header;
@@ -186,10 +206,16 @@ bool WorkerSession::Impl::Send(const v1::StepHeader& header,
   *message.mutable_header() = header;
   if (!connection_->Write(wire::Encode(message), limit)) return false;
   for (size_t i = 0; i < contributions.size(); ++i) {
-    if (!SendVector(connection_.get(), static_cast<int>(i),
-                    contributions[i].data, size, chunk_bytes, limit)) {
-      return false;
-    }
+    const void* const data = contributions[i].data;
+    const int position = static_cast<int>(i);
+    const bool sent = Narrows(contributions[i])
+                          ? SendNarrowed(connection_.get(), position,
+                                         static_cast<const float*>(data),
+                                         *ToHalfType(joined_.gradient_type()),
+                                         size, chunk_bytes, limit)
+                          : SendVector(connection_.get(), position, data, size,
+                                       chunk_bytes, limit);
+    if (!sent) return false;
   }
   return true;
 }
@@ -232,6 +258,17 @@ absl::Status WorkerSession::Impl::Check(
       return InvalidField("INVALID_OPTION",
                           absl::StrCat("contributions[", i, "].data"), "null",
                           "memory of one vector");
+    }
+    const v1::DataType type = contributions[i].data_type;
+    if (type != v1::DATA_TYPE_UNSPECIFIED && type != joined_.data_type() &&
+        type != joined_.gradient_type()) {
+      return InvalidField(
+          "DATA_TYPE_MISMATCH", absl::StrCat("vectors[", i, "].data_type"),
+          NameOf(type),
+          joined_.gradient_type() == joined_.data_type()
+              ? NameOf(joined_.data_type())
+              : absl::StrCat(NameOf(joined_.data_type()), " or ",
+                             NameOf(joined_.gradient_type())));
     }
     status = CheckIndex(absl::StrCat("vectors[", i, "].index"),
                         contributions[i].index, joined_.num_vectors());
@@ -305,7 +342,7 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
     absl::Span<const StepLoss> losses, void* update,
     const StepOptions& options) {
   absl::Status status = Check(contributions);
-  if (status.ok()) status = CheckUpdate(contributions, update, VectorBytes());
+  if (status.ok()) status = CheckUpdate(contributions, update, joined_);
   for (size_t i = 0; status.ok() && i < losses.size(); ++i) {
     status = CheckIndex(absl::StrCat("losses[", i, "].index"), losses[i].index,
                         joined_.num_vectors());
@@ -339,7 +376,7 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
     }
     if (status.ok()) {
       UpdateReceiver receiver(header.step(), joined_.epoch(),
-                              joined_.num_parameters(), VectorBytes(),
+                              joined_.num_parameters(), joined_.update_type(),
                               static_cast<std::byte*>(update));
       status = Try(&header, contributions, &receiver, limit);
       if (status.ok()) {
@@ -360,8 +397,9 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
   }
 }
 
-size_t WorkerSession::Impl::VectorBytes() const {
-  return joined_.num_parameters() * SizeOfElement(joined_.data_type());
+bool WorkerSession::Impl::Narrows(const StepVector& contribution) const {
+  return contribution.data_type != joined_.gradient_type() &&
+         ToHalfType(joined_.gradient_type()).has_value();
 }
 
 WorkerSession::WorkerSession(std::unique_ptr<Impl> impl)

@@ -82,12 +82,17 @@ struct WorkerOptions {
   uint64_t layout_hash = 0;
 };
 
-// A gradient that this rank brings. `data`: num_parameters elements of the
-// session's type in host memory, read while Step runs and not after.
+// A gradient that this rank brings. `data`: num_parameters elements in host
+// memory, read while Step runs and not after.
 struct StepVector {
   int index;  // Loss, in [0, num_vectors); at most once per step.
   const void* data;
   double sample_weight = 1;  // Finite, > 0.
+  // Of `data`'s elements: the session's data_type (what DATA_TYPE_UNSPECIFIED
+  // stands for), which is rounded to nearest where the session's gradient_type
+  // has 16 bits, or that gradient_type, which is sent as it is. Anything else
+  // is INVALID_ARGUMENT, DATA_TYPE_MISMATCH.
+  v1::DataType data_type = v1::DATA_TYPE_UNSPECIFIED;
 };
 
 // A loss value for the session's recorder.
@@ -135,7 +140,8 @@ class WorkerSession {
 
   // One step: brings the contributions and losses (either may be empty) and
   // waits until the round is committed. `update`: num_parameters elements of
-  // the session's type, overlapping none of the contributions; half written,
+  // the session's data_type, whatever its update_type (one of 16 bits is
+  // widened), overlapping none of the contributions; half written,
   // possibly, when Step fails, and wholly rewritten by each retry.
   //
   // When Step returns, with success or not, nobody reads or writes the

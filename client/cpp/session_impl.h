@@ -58,7 +58,8 @@ class WorkerSession::Impl {
   bool WorthRetrying(const absl::Status& status) const;
   // After a failed try: no connection, nothing accumulated.
   void Drop(const absl::Status& status);
-  size_t VectorBytes() const;
+  // Whether the vector's elements travel in 16 bits, and are not given so.
+  bool Narrows(const StepVector& contribution) const;
 
   const ProcessGuard guard_;
   const std::string server_;

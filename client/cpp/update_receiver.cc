@@ -12,9 +12,17 @@ absl::Status VectorReceiver::Add(uint64_t offset, const wire::Payload& data) {
         absl::StrCat("the server sent ", data.size(), " bytes at offset ",
                      offset, " after ", received_, " of ", size_, " bytes"));
   }
-  std::byte* const begin = to_ + received_;
-  data.CopyTo(begin);
-  checksum_.Add({begin, data.size()});
+  if (half_.has_value()) {
+    for (const wire::Fragment& fragment : data.fragments()) {
+      checksum_.Add(fragment);
+      widened_ +=
+          half_->Read(fragment, reinterpret_cast<float*>(to_) + widened_);
+    }
+  } else {
+    std::byte* const begin = to_ + received_;
+    data.CopyTo(begin);
+    checksum_.Add({begin, data.size()});
+  }
   received_ += data.size();
   return absl::OkStatus();
 }
@@ -61,7 +69,8 @@ absl::Status UpdateReceiver::Add(v1::StepResponse* message,
 
 absl::Status UpdateReceiver::SetResult(v1::StepResult* result) {
   if (has_result_ || result->step() != step_ || result->epoch() != epoch_ ||
-      result->update_length() != length_) {
+      result->update_length() != length_ ||
+      (result->update_type() != type_ && ToHalfType(type_).has_value())) {
     return absl::DataLossError(
         absl::StrCat("the server answered step ", result->step(), ", epoch ",
                      result->epoch(), ", ", result->update_length(),

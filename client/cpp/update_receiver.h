@@ -4,9 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "concord/v1/step.pb.h"
+#include "operators/kernels/half_types.h"
+#include "proto/options/element_type.h"
 #include "proto/wire/checksum.h"
 #include "proto/wire/payload.h"
 
@@ -15,8 +18,13 @@ namespace concord {
 // A vector that comes in chunks without gap.
 class VectorReceiver {
  public:
-  // `to` has room for `size` bytes.
-  VectorReceiver(std::byte* to, size_t size) : to_(to), size_(size) {}
+  // `size` bytes come. `to` has room for them; with `half` for their elements
+  // in fp32, to which they are widened.
+  VectorReceiver(std::byte* to, size_t size,
+                 std::optional<HalfType> half = std::nullopt)
+      : to_(to), size_(size) {
+    if (half.has_value()) half_.emplace(*half);
+  }
 
   // DATA_LOSS unless the bytes go on where the last ones ended.
   absl::Status Add(uint64_t offset, const wire::Payload& data);
@@ -27,15 +35,22 @@ class VectorReceiver {
   std::byte* const to_;
   const size_t size_;
   size_t received_ = 0;
+  std::optional<HalfReader> half_;
+  size_t widened_ = 0;  // Elements.
   wire::Checksum checksum_;
 };
 
 class UpdateReceiver {
  public:
-  // What must come: step and epoch, and `size` bytes of `length` elements.
-  UpdateReceiver(uint64_t step, uint64_t epoch, uint64_t length, size_t size,
-                 std::byte* update)
-      : step_(step), epoch_(epoch), length_(length), vector_(update, size) {}
+  // What must come: step and epoch, and `length` elements of `type`. `update`
+  // has room for them; elements of 16 bits are widened to fp32.
+  UpdateReceiver(uint64_t step, uint64_t epoch, uint64_t length,
+                 v1::DataType type, std::byte* update)
+      : step_(step),
+        epoch_(epoch),
+        length_(length),
+        type_(type),
+        vector_(update, length * ElementBytes(type), ToHalfType(type)) {}
 
   // The next message, with the data that came in it; takes what it needs out
   // of the message. DATA_LOSS where it is not what must come now.
@@ -55,6 +70,7 @@ class UpdateReceiver {
   const uint64_t step_;
   const uint64_t epoch_;
   const uint64_t length_;
+  const v1::DataType type_;
   VectorReceiver vector_;
   v1::StepResult result_;
   v1::StepTrailer trailer_;

@@ -6,6 +6,8 @@
 
 #include "client/cpp/connection.h"
 #include "client/cpp/limit.h"
+#include "grpcpp/support/slice.h"
+#include "operators/kernels/half_types.h"
 
 namespace concord {
 
@@ -15,8 +17,17 @@ namespace concord {
 bool SendVector(Connection* connection, int position, const void* data,
                 size_t size, size_t chunk_bytes, const Limit& limit);
 
-// Do the `size` bytes at `a` and those at `b` share any?
-bool Overlap(const void* a, const void* b, size_t size);
+// The same with fp32 elements that travel in 16 bits: each chunk is narrowed
+// into memory of its own. `size` is what travels.
+bool SendNarrowed(Connection* connection, int position, const float* data,
+                  HalfType type, size_t size, size_t chunk_bytes,
+                  const Limit& limit);
+
+// `count` elements, narrowed into memory of their own.
+grpc::Slice NarrowedSlice(const float* data, HalfType type, size_t count);
+
+// Do the bytes at `a` and those at `b` share any?
+bool Overlap(const void* a, size_t size_of_a, const void* b, size_t size_of_b);
 
 }  // namespace concord
 

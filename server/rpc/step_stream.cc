@@ -6,6 +6,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "proto/options/element_type.h"
 #include "proto/wire/codec.h"
 #include "server/rpc/update_sender.h"
 #include "server/session/session.h"
@@ -143,7 +144,7 @@ absl::Status StepStream::OnContribution(
 absl::Status StepStream::AppendAll(int vectors) {
   const v1::Joined& joined = rank_->joined();
   const size_t vector_bytes =
-      joined.num_parameters() * (joined.data_type() == v1::FLOAT64 ? 8 : 4);
+      joined.num_parameters() * ElementBytes(joined.gradient_type());
   absl::Span<const wire::Fragment> rest = data_.fragments();
   size_t skip = 0;  // Bytes of rest.front() that are handed over.
   size_t left = data_.size();

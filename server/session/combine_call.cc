@@ -25,7 +25,7 @@ struct CombineCall::Work {
   void Commit() {
     const absl::StatusOr<uint64_t> checksum =
         WriteUpdate(combination.get(), kernels.get(), device_update.get(),
-                    update.get(), [] {});
+                    /*sent_as=*/std::nullopt, update.get(), [] {});
     if (!checksum.ok()) {
       update->Fail(checksum.status());
       return;
@@ -47,9 +47,9 @@ absl::StatusOr<std::unique_ptr<CombineCall>> CombineCall::Start(
       ToOperatorOptions(header, *parts.limits);
   if (!options.ok()) return options.status();
   const bool host_accessible = parts.kernels->host_accessible();
-  const absl::StatusOr<uint64_t> bytes =
-      ReservedBytes(*options, host_accessible, /*keeps_committed=*/false,
-                    /*update_history=*/0, /*gathered_vectors=*/0);
+  const absl::StatusOr<uint64_t> bytes = ReservedBytes(
+      *options, host_accessible, /*keeps_committed=*/false,
+      /*update_history=*/0, /*gathered_vectors=*/0, ToMessage(options->dtype));
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
       parts.budget->Reserve(*bytes);

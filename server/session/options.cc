@@ -14,6 +14,7 @@
 #include "operators/errors.h"
 #include "operators/momentum/gathered_rows.h"
 #include "proto/options/combiner_options.h"
+#include "proto/options/element_type.h"
 #include "proto/options/operator_options.h"
 #include "proto/wire/checksum.h"
 
@@ -68,11 +69,20 @@ absl::Status InRequest(const absl::Status& status, absl::string_view request,
 absl::Status NormalizeDataType(absl::string_view field, v1::DataType* type) {
   if (*type == v1::DATA_TYPE_UNSPECIFIED) *type = v1::FLOAT32;
   if (*type == v1::FLOAT32 || *type == v1::FLOAT64) return absl::OkStatus();
-  return InvalidOption(field,
-                       v1::DataType_IsValid(*type)
-                           ? v1::DataType_Name(*type)
-                           : absl::StrCat(static_cast<int>(*type)),
-                       "FLOAT32 or FLOAT64");
+  return InvalidOption(field, NameOf(*type), "FLOAT32 or FLOAT64");
+}
+
+// `type` of a field of a session with this data type.
+absl::Status CheckWireType(absl::string_view field, v1::DataType type,
+                           v1::DataType data_type) {
+  if (type == data_type) return absl::OkStatus();
+  if (data_type == v1::FLOAT32 && ToHalfType(type).has_value()) {
+    return absl::OkStatus();
+  }
+  return InvalidOption(field, NameOf(type),
+                       data_type == v1::FLOAT32
+                           ? "BFLOAT16, FLOAT16 or FLOAT32"
+                           : "FLOAT64, the session's data_type");
 }
 
 // Fills in `otherwise` where the message has none.
@@ -265,6 +275,11 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
   status = NormalizeDataType("session.data_type", &type);
   if (!status.ok()) return status;
   result.set_data_type(type);
+  FillWireTypes(&result);
+  status = CheckWireType("session.gradient_type", result.gradient_type(), type);
+  if (!status.ok()) return status;
+  status = CheckWireType("session.update_type", result.update_type(), type);
+  if (!status.ok()) return status;
   if (result.num_workers() == 0) result.set_num_workers(1);
   status = CheckLimit("max_streams", "session.num_workers",
                       result.num_workers(), limits.max_streams);
@@ -446,25 +461,27 @@ absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
                                        bool host_accessible,
                                        bool keeps_committed,
                                        uint64_t update_history,
-                                       uint64_t gathered_vectors) {
-  // One update that is sent; one more where the last one must be kept; one on
-  // the device where the host cannot see it; the history.
+                                       uint64_t gathered_vectors,
+                                       v1::DataType update_type) {
+  // One update that is sent; one more where the last one must be kept; the
+  // history; and one that commits go into where they cannot go into the update.
   const bool keeps =
       update_history > 0 ||
       (!keeps_committed &&
        std::holds_alternative<NoMomentumOptions>(options.momentum));
-  const uint64_t updates =
-      1 + (keeps ? 1 : 0) + (host_accessible ? 0 : 1) + update_history;
+  const uint64_t updates = 1 + (keeps ? 1 : 0) + update_history;
+  const bool apart = !host_accessible || ToHalfType(update_type).has_value();
   const uint64_t element = SizeOf(options.dtype);
   const uint64_t held =
       MomentumOperator::MemoryBytes(options, keeps_committed) +
       GatheredRows::MemoryBytes(options, gathered_vectors);
   const uint64_t most = std::numeric_limits<uint64_t>::max() - held;
-  if (options.num_parameters > most / element / updates) {
+  if (options.num_parameters > most / element / (updates + 1)) {
     return CheckLimit("memory_budget_bytes", "num_parameters",
-                      options.num_parameters, most / element / updates);
+                      options.num_parameters, most / element / (updates + 1));
   }
-  return held + updates * element * options.num_parameters;
+  return held + (updates * ElementBytes(update_type) + (apart ? element : 0)) *
+                    options.num_parameters;
 }
 
 }  // namespace concord

@@ -60,13 +60,15 @@ std::optional<Difference> FirstDifference(const v1::Session& left,
 
 // Vectors' memory of an operator and of the updates it needs on a device
 // (`host_accessible`: commits go straight into the update), and of the updates
-// before the last one that are kept, and of gathered vectors. LIMIT_EXCEEDED
+// before the last one that are kept, and of gathered vectors. Updates are kept
+// as they are sent, in `update_type`. LIMIT_EXCEEDED
 // where the size is beyond what can be counted.
 absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
                                        bool host_accessible,
                                        bool keeps_committed,
                                        uint64_t update_history,
-                                       uint64_t gathered_vectors);
+                                       uint64_t gathered_vectors,
+                                       v1::DataType update_type);
 
 // Vectors that a normalized session keeps besides its operator's because
 // several ranks may bring the same loss.

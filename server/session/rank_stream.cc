@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "proto/options/element_type.h"
 #include "server/session/round.h"
 #include "server/session/session.h"
 
@@ -21,7 +22,10 @@ RankStream::RankStream(std::shared_ptr<Session> session,
                        std::shared_ptr<Stream> stream, v1::Joined joined)
     : session_(std::move(session)),
       stream_(std::move(stream)),
-      joined_(std::move(joined)) {}
+      joined_(std::move(joined)) {
+  const std::optional<HalfType> half = ToHalfType(joined_.gradient_type());
+  if (half.has_value()) widener_ = std::make_unique<GradientWidener>(*half);
+}
 
 RankStream::~RankStream() { session_->Leave(stream_.get()); }
 
@@ -35,8 +39,9 @@ absl::Status RankStream::Begin(const v1::StepHeader& header) {
       session_->Begin(stream_.get(), header);
   if (!contribution.ok()) return contribution.status();
   contribution_ = *std::move(contribution);
-  cursor_ = ChunkCursor(header.vectors_size(), session_->vector_bytes_,
+  cursor_ = ChunkCursor(header.vectors_size(), session_->gradient_bytes_,
                         joined_.max_chunk_bytes());
+  if (widener_ != nullptr) widener_->Restart();
   awaits_micro_batch_ =
       header.has_accumulation() && !header.accumulation().last();
   return absl::OkStatus();
@@ -50,7 +55,8 @@ absl::Status RankStream::Append(
   const size_t vector = cursor_.vector();
   const bool ends_vector = cursor_.Advance(position.size);
   if (contribution_ == nullptr) return session_->StreamStatus(stream_.get());
-  return session_->Append(contribution_.get(), vector, fragments, ends_vector);
+  return session_->Append(contribution_.get(), vector, fragments, ends_vector,
+                          widener_.get());
 }
 
 absl::Status RankStream::AppendNext(

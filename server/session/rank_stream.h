@@ -27,6 +27,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "concord/v1/step.pb.h"
+#include "server/session/gradient_widener.h"
 #include "server/session/ingest.h"
 #include "server/session/update.h"
 
@@ -108,6 +109,7 @@ class RankStream {
   std::shared_ptr<Contribution> contribution_;  // Null: vectors are dropped.
   bool awaits_micro_batch_ = false;
   const v1::Joined joined_;
+  std::unique_ptr<GradientWidener> widener_;  // Null: nothing is to widen.
 };
 
 }  // namespace concord

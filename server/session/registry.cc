@@ -13,6 +13,7 @@
 #include "operators/kernels/cpu_kernels.h"
 #include "operators/losses/loss_recorder.h"
 #include "operators/momentum/momentum_operator.h"
+#include "proto/options/element_type.h"
 #include "server/session/messages.h"
 #include "server/session/options.h"
 #include "server/session/stored_session.h"
@@ -150,7 +151,8 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   const bool keeps_steps = KeepsSteps(options);
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
       ToOperatorOptions(options), options_.kernels->host_accessible(),
-      keeps_steps, options.update_history(), GatheredVectors(options));
+      keeps_steps, options.update_history(), GatheredVectors(options),
+      options.update_type());
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
       budget_->Reserve(*bytes);
@@ -226,6 +228,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::TakeUp(
       CheckVectors(record, (*file)->shape().vector_bytes, file->get());
   if (!intact.ok()) return intact;
   v1::Session options = WithOptions(created, record.options());
+  FillWireTypes(&options);  // A file may be older than they are.
   return Make(std::move(options), *std::move(file), std::move(record));
 }
 

@@ -6,6 +6,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "proto/options/element_type.h"
 #include "server/session/options.h"
 #include "server/session/stored_session.h"
 
@@ -45,7 +46,11 @@ Session::Session(Parts parts)
       operator_options_(ToOperatorOptions(parts_.options)),
       vector_bytes_(operator_options_.num_parameters *
                     SizeOf(operator_options_.dtype)),
-      updates_(UpdatePool::Make(vector_bytes_)),
+      gradient_bytes_(operator_options_.num_parameters *
+                      ElementBytes(parts_.options.gradient_type())),
+      update_half_(ToHalfType(parts_.options.update_type())),
+      updates_(UpdatePool::Make(operator_options_.num_parameters *
+                                ElementBytes(parts_.options.update_type()))),
       diagnostics_(std::make_shared<Diagnostics>(parts_.clock)),
       current_(parts_.options),
       round_timeout_(ToDuration(current_.round_timeout())),
@@ -100,7 +105,8 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
     const absl::Status kept = session->KeepCommitted();
     if (!kept.ok()) return kept;
   }
-  if (!session->parts_.kernels->host_accessible()) {
+  if (!session->parts_.kernels->host_accessible() ||
+      session->update_half_.has_value()) {
     absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
         session->parts_.kernels->Allocate(session->vector_bytes_);
     if (!memory.ok()) return memory.status();
@@ -268,6 +274,8 @@ absl::StatusOr<std::unique_ptr<RankStream>> Session::Join(
   joined.set_num_vectors(parts_.options.num_vectors());
   joined.set_layout_hash(parts_.options.layout_hash());
   joined.set_max_chunk_bytes(parts_.max_chunk_bytes);
+  joined.set_gradient_type(parts_.options.gradient_type());
+  joined.set_update_type(parts_.options.update_type());
   return std::make_unique<RankStream>(shared_from_this(), slot.stream,
                                       std::move(joined));
 }

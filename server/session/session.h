@@ -220,7 +220,7 @@ class Session : public std::enable_shared_from_this<Session> {
       Stream* stream, const v1::StepHeader& header);
   absl::Status Append(Contribution* contribution, size_t vector,
                       absl::Span<const absl::Span<const std::byte>> data,
-                      bool ends_vector);
+                      bool ends_vector, GradientWidener* widener);
   absl::StatusOr<StepReply> Finish(Stream* stream,
                                    absl::FunctionRef<bool()> is_cancelled);
   absl::Status EndStep(Stream* stream);
@@ -350,10 +350,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
   const Parts parts_;
   const OperatorOptions operator_options_;
-  const uint64_t vector_bytes_;
+  const uint64_t vector_bytes_;    // In the session's own type.
+  const uint64_t gradient_bytes_;  // On the wire.
+  const std::optional<HalfType> update_half_;
   const std::shared_ptr<UpdatePool> updates_;
   const std::shared_ptr<Diagnostics> diagnostics_;
-  // Where commits go on a device whose memory the host cannot see.
+  // Where commits go that cannot go into the update (write_update.h).
   std::unique_ptr<DeviceMemory> device_update_;
   // Of a durable session on such a device; null: the file is its memory.
   std::shared_ptr<VectorMirror> mirror_;

@@ -150,7 +150,7 @@ absl::StatusOr<uint64_t> Session::ChecksumOfCommitted() {
   if (!update.ok()) return update.status();
   absl::MutexLock lock(&staging_mutex_);
   return RewriteUpdate(*operator_, parts_.kernels.get(), device_update_.get(),
-                       update->get());
+                       update_half_, update->get());
 }
 
 absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
@@ -190,28 +190,31 @@ absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
   committed_step_ = static_cast<uint64_t>(stored.numbers.committed_steps);
   committed_ = {};
   history_.clear();
-  if (stored.answer.has_value()) {
-    auto result = std::make_shared<v1::StepResult>(*stored.answer->result);
+  auto result = std::make_shared<v1::StepResult>();
+  v1::StepTrailer trailer;
+  bool known = stored.answer.has_value();
+  if (known) {
+    *result = *stored.answer->result;
+    trailer = stored.answer->trailer;
+  }
+  const v1::DataType update_type = parts_.options.update_type();
+  if (committed_step_ > 0 && (!known || result->update_type() != update_type)) {
+    // From an engine that kept no answer, or by a session that sent it in
+    // another type: what can be told of the update.
+    const absl::StatusOr<uint64_t> checksum = ChecksumOfCommitted();
+    known = checksum.ok();
+    result->set_step(committed_step_);
+    result->set_update_length(parts_.options.num_parameters());
+    result->set_update_type(update_type);
+    trailer.set_step(committed_step_);
+    trailer.set_checksum(checksum.value_or(0));
+  }
+  if (known) {
     result->set_epoch(epoch_);
+    trailer.set_epoch(epoch_);
     committed_.step = committed_step_;
     committed_.result = std::move(result);
-    committed_.trailer = stored.answer->trailer;
-    committed_.trailer.set_epoch(epoch_);
-  } else if (committed_step_ > 0) {
-    // From an engine that kept no answer: what can be told of the update.
-    const absl::StatusOr<uint64_t> checksum = ChecksumOfCommitted();
-    if (checksum.ok()) {
-      auto result = std::make_shared<v1::StepResult>();
-      result->set_step(committed_step_);
-      result->set_epoch(epoch_);
-      result->set_update_length(parts_.options.num_parameters());
-      result->set_update_type(parts_.options.data_type());
-      committed_.step = committed_step_;
-      committed_.result = std::move(result);
-      committed_.trailer.set_step(committed_step_);
-      committed_.trailer.set_epoch(epoch_);
-      committed_.trailer.set_checksum(*checksum);
-    }
+    committed_.trailer = std::move(trailer);
   }
   checkpoint_.reset();
   Wake();

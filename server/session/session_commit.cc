@@ -181,15 +181,15 @@ std::shared_ptr<const v1::StepResult> Session::MakeResult(
                                        part->indexes.end());
   }
   result->set_update_length(parts_.options.num_parameters());
-  result->set_update_type(parts_.options.data_type());
+  result->set_update_type(parts_.options.update_type());
   return result;
 }
 
 absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
   const absl::Time begun_at = parts_.clock->Now();
-  const absl::StatusOr<uint64_t> checksum =
-      WriteUpdate(operator_.get(), parts_.kernels.get(), device_update_.get(),
-                  solved.update.get(), [this] { Reached(Phase::kCommit); });
+  const absl::StatusOr<uint64_t> checksum = WriteUpdate(
+      operator_.get(), parts_.kernels.get(), device_update_.get(), update_half_,
+      solved.update.get(), [this] { Reached(Phase::kCommit); });
   if (!checksum.ok()) return checksum.status();
   const StepSolution& committed = *operator_->committed();
   v1::StepTrailer trailer;
@@ -279,7 +279,7 @@ absl::StatusOr<SolvedStep> Session::Recompute() {
   {
     absl::MutexLock lock(&staging_mutex_);
     checksum = RewriteUpdate(*operator_, parts_.kernels.get(),
-                             device_update_.get(), update->get());
+                             device_update_.get(), update_half_, update->get());
   }
   if (!checksum.ok()) return checksum.status();
   if (*checksum != committed_.trailer.checksum()) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "operators/errors.h"
+#include "proto/options/element_type.h"
 #include "server/session/session.h"
 
 namespace concord {
@@ -128,12 +129,10 @@ absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
                         &seen);
     }
     seen.push_back(vector.index());
-    if (vector.data_type() != options.data_type()) {
+    if (vector.data_type() != options.gradient_type()) {
       return InvalidField("DATA_TYPE_MISMATCH", field("data_type"),
-                          v1::DataType_IsValid(vector.data_type())
-                              ? v1::DataType_Name(vector.data_type())
-                              : absl::StrCat(vector.data_type()),
-                          v1::DataType_Name(options.data_type()));
+                          NameOf(vector.data_type()),
+                          NameOf(options.gradient_type()));
     }
     if (vector.length() != options.num_parameters()) {
       return InvalidField("LENGTH_MISMATCH", field("length"),
@@ -479,23 +478,34 @@ absl::Status Session::GatherRows(const v1::StepHeader& header,
 
 absl::Status Session::Append(Contribution* contribution, size_t vector,
                              absl::Span<const absl::Span<const std::byte>> data,
-                             bool ends_vector) {
+                             bool ends_vector, GradientWidener* widener) {
   absl::ReaderMutexLock lock(&staging_mutex_);
   if (!contribution->given_up.ok()) return contribution->given_up;
   if (contribution->late) return absl::OkStatus();
+  const auto append =
+      [&](absl::FunctionRef<absl::Status(absl::Span<const std::byte>)> take) {
+        absl::Status status;
+        for (size_t i = 0; i < data.size() && status.ok(); ++i) {
+          status = widener == nullptr ? take(data[i])
+                                      : widener->Widen(data[i], take);
+        }
+        return status;
+      };
   if (contribution->gathers) {
     GatheredRows::Row* const row = contribution->arriving[vector];
-    for (const absl::Span<const std::byte> bytes : data) {
-      const absl::Status status = gathered_->Append(row, bytes);
-      if (!status.ok()) return status;
-    }
-    return ends_vector ? gathered_->Complete(row) : absl::OkStatus();
+    const absl::Status status = append([&](absl::Span<const std::byte> bytes) {
+      staging_mutex_.AssertReaderHeld();
+      return gathered_->Append(row, bytes);
+    });
+    if (!status.ok() || !ends_vector) return status;
+    return gathered_->Complete(row);
   }
   MomentumOperator::StagedRow* const row = contribution->rows[vector];
-  for (const absl::Span<const std::byte> bytes : data) {
-    const absl::Status status = operator_->Append(row, bytes);
-    if (!status.ok()) return status;
-  }
+  const absl::Status status = append([&](absl::Span<const std::byte> bytes) {
+    staging_mutex_.AssertReaderHeld();
+    return operator_->Append(row, bytes);
+  });
+  if (!status.ok()) return status;
   Reached(Phase::kIngest);
   return ends_vector ? operator_->Complete(row) : absl::OkStatus();
 }

@@ -36,6 +36,7 @@ struct Flags {
   int turns = 5;
   int threads = 1;
   size_t chunk_bytes = 0;
+  v1::DataType wire_type = v1::FLOAT32;
   bool update_cosines = false;
   std::string state_dir = std::filesystem::temp_directory_path();
   std::vector<std::string> only = {"embedded", "streamed"};
@@ -78,8 +79,8 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
 absl::StatusOr<Row> MeasureStreamed(const Flags& flags,
                                     const Baselines* baselines, size_t n,
                                     int m) {
-  absl::StatusOr<std::unique_ptr<StreamedStep>> step =
-      StreamedStep::Create({n, m, flags.threads, flags.chunk_bytes});
+  absl::StatusOr<std::unique_ptr<StreamedStep>> step = StreamedStep::Create(
+      {n, m, flags.threads, flags.chunk_bytes, flags.wire_type});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
   const std::optional<Target> target = TargetOf("streamed", n, m);
@@ -209,7 +210,8 @@ int Run(const Flags& flags) {
       MeasureAll(flags, baselines.get());
   if (!rows.ok()) return fail(rows.status());
   const Setting setting{flags.threads, CpuInstructionSet(), flags.turns,
-                        baselines != nullptr};
+                        baselines != nullptr,
+                        v1::DataType_Name(flags.wire_type)};
   std::fputs(Table(setting, *rows).c_str(), stdout);
   if (baselines == nullptr) {
     std::puts(
@@ -253,6 +255,14 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--chunk-bytes", flags.chunk_bytes,
                  "Of the client's chunks (0: its default)");
+  const std::map<std::string, concord::v1::DataType> wire_types = {
+      {"fp32", concord::v1::FLOAT32},
+      {"bf16", concord::v1::BFLOAT16},
+      {"fp16", concord::v1::FLOAT16}};
+  app.add_option("--wire", flags.wire_type,
+                 "Type in which a streamed step's vectors travel, either way: "
+                 "fp32, bf16 or fp16 (raw_echo's bytes are fp32's)")
+      ->transform(CLI::CheckedTransformer(wire_types));
   app.add_option(
          "--only", flags.only,
          "embedded, streamed; or one alone: solve, the methods' algebra, "

@@ -79,6 +79,7 @@ std::string Table(const Setting& setting, const std::vector<Row>& rows) {
 nlohmann::json Json(const Setting& setting, const std::vector<Row>& rows) {
   nlohmann::json out = {{"unit", "ms"},
                         {"data_type", "float32"},
+                        {"wire_type", setting.wire_type},
                         {"threads", setting.threads},
                         {"instruction_set", setting.instruction_set},
                         {"turns", setting.turns},

@@ -42,6 +42,7 @@ struct Setting {
   std::string instruction_set;
   int turns = 0;
   bool with_baselines = false;
+  std::string wire_type;  // Of streamed steps.
 };
 
 std::string Table(const Setting& setting, const std::vector<Row>& rows);

@@ -37,6 +37,8 @@ class TcpStep : public StreamedStep {
         static_cast<uint32_t>(options.m));
     request.mutable_session()->set_num_parameters(options.n);
     request.mutable_session()->set_max_vectors_per_step(1);
+    request.mutable_session()->set_gradient_type(options.wire_type);
+    request.mutable_session()->set_update_type(options.wire_type);
     const absl::StatusOr<v1::Session> session =
         (*client)->CreateSession(request);
     if (!session.ok()) return session.status();

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "concord/v1/operators.pb.h"
 
 namespace concord::bench {
 
@@ -16,6 +17,8 @@ struct StreamedOptions {
   int m = 3;
   int threads = 1;         // Of the server's engine.
   size_t chunk_bytes = 0;  // 0: the client's default.
+  // Of gradients and updates on the wire; the caller's are float32.
+  v1::DataType wire_type = v1::FLOAT32;
 };
 
 class StreamedStep {

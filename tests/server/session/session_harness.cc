@@ -10,6 +10,8 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
+#include "operators/kernels/half_types.h"
+#include "proto/options/element_type.h"
 #include "proto/wire/checksum.h"
 
 namespace concord {
@@ -24,12 +26,31 @@ T OrDie(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-absl::Span<const std::byte> BytesOf(const Vector& vector) {
-  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(vector.data()),
-                             vector.size() * sizeof(float));
+}  // namespace
+
+std::vector<std::byte> ToWire(v1::DataType type, const Vector& vector) {
+  std::vector<std::byte> bytes(vector.size() * ElementBytes(type));
+  const std::optional<HalfType> half = ToHalfType(type);
+  if (half.has_value()) {
+    Narrow(*half, vector.data(), vector.size(), bytes.data());
+  } else {
+    std::memcpy(bytes.data(), vector.data(), bytes.size());
+  }
+  return bytes;
 }
 
-}  // namespace
+Vector FromWire(v1::DataType type, absl::Span<const std::byte> bytes) {
+  const std::optional<HalfType> half = ToHalfType(type);
+  if (half.has_value()) {
+    Vector vector(bytes.size() / kHalfBytes);
+    Widen(*half, bytes.data(), vector.size(), vector.data());
+    return vector;
+  }
+  // Of a float64 session, too: its bytes.
+  Vector vector(bytes.size() / sizeof(float));
+  std::memcpy(vector.data(), bytes.data(), bytes.size());
+  return vector;
+}
 
 Vector RandomVector(size_t n, int seed) {
   std::mt19937 random(seed);
@@ -71,7 +92,7 @@ v1::StepHeader Worker::Header(uint64_t step, const Vectors& vectors) const {
   for (const auto& [index, vector] : vectors) {
     v1::VectorHeader* announced = header.add_vectors();
     announced->set_index(index);
-    announced->set_data_type(v1::FLOAT32);
+    announced->set_data_type(stream_->joined().gradient_type());
     announced->set_length(vector.size());
   }
   return header;
@@ -83,7 +104,9 @@ absl::Status Worker::Send(const v1::StepHeader& header, const Vectors& vectors,
   if (!status.ok()) return status;
   uint32_t position = 0;
   for (const auto& [index, vector] : vectors) {
-    const absl::Span<const std::byte> bytes = BytesOf(vector);
+    const std::vector<std::byte> sent =
+        ToWire(stream_->joined().gradient_type(), vector);
+    const auto bytes = absl::MakeConstSpan(sent);
     for (size_t offset = 0; offset < bytes.size(); offset += chunk_bytes) {
       const absl::Span<const std::byte> data =
           bytes.subspan(offset, chunk_bytes);
@@ -109,9 +132,9 @@ absl::StatusOr<Answer> Worker::Collect(const StepReply& reply) {
   Answer answer;
   answer.result = *reply.result;
   answer.trailer = reply.Trailer(**trailer);
-  answer.update.resize(update.size_bytes() / sizeof(float));
-  std::memcpy(answer.update.data(), update.data(), update.size_bytes());
-  if (wire::ChecksumOf(BytesOf(answer.update)) != answer.trailer.checksum()) {
+  const auto bytes = absl::MakeConstSpan(update.data(), update.size_bytes());
+  answer.update = FromWire(answer.result.update_type(), bytes);
+  if (wire::ChecksumOf(bytes) != answer.trailer.checksum()) {
     return absl::DataLossError("the checksum does not fit");
   }
   return answer;

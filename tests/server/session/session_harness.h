@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "concord/v1/session.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/cpu_kernels.h"
@@ -56,10 +57,15 @@ Vectors Gradients(size_t n, uint64_t step, std::vector<uint32_t> indexes);
 struct Answer {
   v1::StepResult result;
   v1::StepTrailer trailer;
-  Vector update;
+  Vector update;  // Widened, where it is sent in 16 bits.
 };
 
-// One worker: a stream, and what it sends on it.
+// `vector` as it travels in this type, and such bytes as a vector.
+std::vector<std::byte> ToWire(v1::DataType type, const Vector& vector);
+Vector FromWire(v1::DataType type, absl::Span<const std::byte> bytes);
+
+// One worker: a stream, and what it sends on it, narrowed to the session's
+// gradient_type.
 class Worker {
  public:
   static absl::StatusOr<std::unique_ptr<Worker>> Join(SessionRegistry* registry,
