@@ -5,6 +5,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,9 +80,8 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
 absl::StatusOr<Row> MeasureStreamed(const Flags& flags,
                                     const Baselines* baselines, size_t n,
                                     int m) {
-  absl::StatusOr<std::unique_ptr<StreamedStep>> step =
-      StreamedStep::Create(
-          {n, m, flags.threads, flags.chunk_bytes, flags.wire_type});
+  absl::StatusOr<std::unique_ptr<StreamedStep>> step = StreamedStep::Create(
+      {n, m, flags.threads, flags.chunk_bytes, flags.wire_type});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
   const std::optional<Target> target = TargetOf("streamed", n);
@@ -211,7 +211,8 @@ int Run(const Flags& flags) {
       MeasureAll(flags, baselines.get());
   if (!rows.ok()) return fail(rows.status());
   const Setting setting{flags.threads, CpuInstructionSet(), flags.turns,
-                        baselines != nullptr};
+                        baselines != nullptr,
+                        concord::v1::DataType_Name(flags.wire_type)};
   std::fputs(Table(setting, *rows).c_str(), stdout);
   if (baselines == nullptr) {
     std::puts(
