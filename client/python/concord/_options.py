@@ -13,7 +13,6 @@ from concord import _native
 from concord.errors import invalid
 from concord.loss_recorder import ENGINE_RECORDERS, EngineLossRecorder, LossRecorder
 
-
 WIRE_DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
