@@ -20,8 +20,8 @@ class Baselines {
   static absl::StatusOr<std::unique_ptr<Baselines>> Build(
       const std::string& sources, const std::string& programs);
 
-  // One turn of the floor of an embedded step: median milliseconds. Of more than
-  // three losses: those of three, by traffic.
+  // One turn of the floor of an embedded step: median milliseconds. Of more
+  // than three losses: those of three, by traffic.
   absl::StatusOr<double> FloorMs(size_t n, int m, int threads, int steps) const;
 
   // One turn of an echo of `bytes` over a raw stream: median milliseconds.

@@ -24,7 +24,7 @@ def check_rows(rows: Rows, length: int, dtype: torch.dtype) -> None:
     """Refuses gradients of another length or precision than the first ones."""
     if rows.length != length:
         raise invalid("LENGTH_MISMATCH", "grads[0].length", rows.length, f"{length}")
-    if rows.rows[0].dtype is not dtype:
+    if SESSION_DTYPES[rows.dtype] is not dtype:
         raise invalid("DATA_TYPE_MISMATCH", "grads[0].dtype", rows.dtype, f"{dtype}")
 
 

@@ -26,7 +26,8 @@ _ACCEPTED_DTYPES = "float32, float64, float16 or bfloat16"
 
 
 class Rows(NamedTuple):
-    """Gradients, one contiguous 1-d tensor each, in the session's element type."""
+    """Gradients, one contiguous 1-d tensor each, in the session's element type, or in
+    the one in which they travel to it."""
 
     rows: list[torch.Tensor]
     dtype: torch.dtype  # Of the caller's gradients, and so of the result.
@@ -117,8 +118,11 @@ def _strided(value: Any, field: str) -> torch.Tensor:
     return tensor.resolve_neg()
 
 
-def parse_gradients(grads: Any, count: Optional[int]) -> Rows:
-    """`count` rows; None: as many as there are."""
+def parse_gradients(
+    grads: Any, count: Optional[int], travels: Optional[torch.dtype] = None
+) -> Rows:
+    """`count` rows; None: as many as there are. Those of the type `travels` stay as they
+    are."""
     if (
         type(grads) is torch.Tensor
         and count == 1
@@ -166,7 +170,7 @@ def parse_gradients(grads: Any, count: Optional[int]) -> Rows:
             raise invalid("DATA_TYPE_MISMATCH", f"grads[{i}].dtype", row.dtype, f"{first.dtype}")
         if row.device != first.device:
             raise invalid("DATA_TYPE_MISMATCH", f"grads[{i}].device", row.device, f"{first.device}")
-    session_dtype = SESSION_DTYPES[first.dtype]
+    session_dtype = first.dtype if first.dtype is travels else SESSION_DTYPES[first.dtype]
     rows = [row.to(session_dtype).contiguous() for row in rows]
     return Rows(rows, first.dtype, first.device, first.numel())
 

@@ -7,9 +7,18 @@ import math
 import os
 from typing import Any, Optional
 
+import torch
+
 from concord import _native
 from concord.errors import invalid
 from concord.loss_recorder import ENGINE_RECORDERS, EngineLossRecorder, LossRecorder
+
+WIRE_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def resolve_server(server: Optional[str]) -> Optional[str]:
@@ -90,6 +99,8 @@ def session_message(
     checkpoint_steps: Optional[int],
     checkpoint_seconds: Optional[float],
     checkpoints_kept: Optional[int],
+    gradient_type: Any = None,
+    update_type: Any = None,
     **fields: Optional[float],
 ) -> str:
     """What a new session is given beside its operator, as a concord.v1.Session in JSON.
@@ -101,6 +112,9 @@ def session_message(
         if value is not None:
             is_duration = name.endswith(("_timeout", "_ttl"))
             message[name] = _duration(name, value) if is_duration else _count(name, value)
+    for name, value in (("gradient_type", gradient_type), ("update_type", update_type)):
+        if value is not None:
+            message[name] = wire_type(name, value).upper()
     if durability is not None:
         if durability not in ("none", "checkpoint", "step"):
             raise invalid("INVALID_OPTION", "durability", durability, "none, checkpoint or step")
@@ -115,6 +129,14 @@ def session_message(
     if policy:
         message["checkpoints"] = policy
     return as_json(message)
+
+
+def wire_type(field: str, value: Any) -> str:
+    """An element type on the wire, given by its name or as a torch.dtype."""
+    name = str(value).removeprefix("torch.")
+    if name not in WIRE_DTYPES:
+        raise invalid("INVALID_OPTION", field, value, ", ".join(WIRE_DTYPES))
+    return name
 
 
 def _count(field: str, value: Any) -> int:

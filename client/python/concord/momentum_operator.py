@@ -24,11 +24,13 @@ from concord._inputs import (
     parse_out,
 )
 from concord._options import (
+    WIRE_DTYPES,
     derived_from_engine,
     derived_part,
     make_options,
     methods_message,
     refuse_derived,
+    wire_type,
 )
 from concord._options import resolve_server as _resolve_server
 from concord._state import metadata_of
@@ -150,6 +152,8 @@ class EngineMomentumOperator(MomentumOperator):
         resume_step: Optional[int] = None,
         stale_after: int = 0,
         min_relative_norm: float = 0.0,
+        gradient_type: Union[str, torch.dtype, None] = None,
+        update_type: Union[str, torch.dtype, None] = None,
     ) -> None:
         if (num_vectors is None) == (num_vector is None):
             raise TypeError("give num_vectors, or its alias num_vector")
@@ -166,13 +170,25 @@ class EngineMomentumOperator(MomentumOperator):
             refuse_derived(derived_part(gradient_operator, loss_recorder))
         elif session is not None:
             raise ValueError("session= needs a server, by server= or CONCORD_SERVER")
+        elif gradient_type is not None or update_type is not None:
+            raise ValueError(
+                "gradient_type= and update_type= say how vectors travel to a server; "
+                "give one by server= or CONCORD_SERVER"
+            )
         self._remote = {
             "name": session,
             "rank": rank,
             "num_workers": num_workers,
             "deadline": deadline,
             "resume_step": resume_step,
+            "gradient_type": gradient_type,
+            "update_type": update_type,
         }
+        self._travels = (
+            None
+            if gradient_type is None
+            else WIRE_DTYPES[wire_type("gradient_type", gradient_type)]
+        )
         self._closed = False
         # The short way (see calculate_gradient), once the engine is there.
         self._step_one: Any = None
@@ -240,7 +256,7 @@ class EngineMomentumOperator(MomentumOperator):
         limit = self._max_vectors_per_step
         if limit and len(checked) > limit:
             raise invalid("TOO_MANY_VECTORS", "len(indexes)", len(checked), f"at most {limit}")
-        rows = parse_gradients(grads, len(checked))
+        rows = parse_gradients(grads, len(checked), self._travels)
         values = None
         if losses is not None:
             if self.loss_recorder is None:
@@ -587,6 +603,8 @@ class PseudoMomentumOperator(EngineMomentumOperator):
         session: Name of the server's session. Without one the operator makes a
             session of its own and deletes it when closed or forgotten.
         rank, num_workers: This worker among those that make a step together.
+        gradient_type, update_type: Types in which vectors travel to the server and
+            back, "bfloat16" or "float16" for half the bytes; see concord.Session.
         max_vectors_per_step: Most losses that a step brings; default m.
         deadline: Seconds that a step against a server may take; default 15 min.
         resume_step: Last step that was applied, where a worker carries on.

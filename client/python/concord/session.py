@@ -25,11 +25,13 @@ from concord import _native, _process, _state
 from concord._embedded import check_rows, dtype_name
 from concord._inputs import Rows, parse_gradients, parse_indexes, parse_losses
 from concord._options import (
+    WIRE_DTYPES,
     derived_part,
     make_options,
     refuse_derived,
     resolve_server,
     session_message,
+    wire_type,
 )
 from concord.errors import ConcordError, invalid
 from concord.grad_operator import ConFIGOperator, GradientOperator
@@ -68,6 +70,12 @@ class Session:
             that it then waits for the others; default: all, always.
         max_ranks_per_vector: Most ranks that bring the same loss in one round; their
             gradients are averaged by sample weight.
+        gradient_type, update_type: Types in which gradients and updates travel, as a
+            torch.dtype or its name: "bfloat16" or "float16" halves the bytes of a
+            float32 session, whose state stays float32. Gradients of gradient_type are
+            sent as they are, float32 ones are rounded to nearest (to even); the update
+            is rounded once, on the server, and returned in the gradients' own type.
+            Beyond float16's range it is infinite. Default: dtype.
         update_history: Updates before the last that the server keeps for ranks that
             have fallen behind; one behind by more gets ResyncWeights.
         durability: "none", "checkpoint", or "step": what outlives the server. Default:
@@ -115,6 +123,8 @@ class Session:
         checkpoint_seconds: Optional[float] = None,
         checkpoints_kept: Optional[int] = None,
         restore_from: Optional[str] = None,
+        gradient_type: Union[str, torch.dtype, None] = None,
+        update_type: Union[str, torch.dtype, None] = None,
     ) -> None:
         address = resolve_server(server)
         if address is None:
@@ -156,10 +166,15 @@ class Session:
                 checkpoint_steps=checkpoint_steps,
                 checkpoint_seconds=checkpoint_seconds,
                 checkpoints_kept=checkpoints_kept,
+                gradient_type=gradient_type,
+                update_type=update_type,
             ),
             "restore_from": restore_from or "",
             "chunk_bytes": chunk_bytes or 0,
         }
+        self._travels = None
+        if gradient_type is not None:
+            self._travels = WIRE_DTYPES[wire_type("gradient_type", gradient_type)]
         # What is known of the session: uid, epoch, resume_step.
         self._known: dict[str, Any] = {}
         if resume_step is not None:
@@ -245,6 +260,7 @@ class Session:
             _weights(sample_weights, loss_indexes),
             active,
             _DEADLINE if deadline is None else deadline,
+            _as_sent(sent, native),
         )
         update = torch.frombuffer(buffer, dtype=dtype)
         if rows is not None and (rows.dtype is not dtype or rows.device != _CPU):
@@ -270,6 +286,7 @@ class Session:
             [row.data_ptr() for row in sent],
             _weights(sample_weights, indexes),
             _DEADLINE if deadline is None else deadline,
+            _as_sent(sent, native),
         )
 
     def _gradients(self, grads: Any) -> tuple[list[int], Optional[Rows]]:
@@ -284,7 +301,7 @@ class Session:
         if isinstance(pair[0], (list, tuple)) and len(pair[0]) == 0:
             return [], None
         indexes = parse_indexes(pair[0], self.num_vectors)
-        return indexes, parse_gradients(pair[1], len(indexes))
+        return indexes, parse_gradients(pair[1], len(indexes), self._travels)
 
     def _losses(self, losses: Any, indexes: list[int]) -> tuple[list[int], list[float]]:
         if losses is None:
@@ -484,7 +501,14 @@ def _sent(rows: Optional[Rows], native: _native.RemoteSession) -> list[torch.Ten
     if rows is None:
         return []
     check_rows(rows, native.num_parameters, _DTYPES[native.dtype])
-    return rows.rows if rows.device == _CPU else [row.to(_CPU) for row in rows.rows]
+    own, travels = _DTYPES[native.dtype], WIRE_DTYPES[native.gradient_type]
+    dtype = travels if rows.rows[0].dtype is travels else own
+    return [row.to(device=_CPU, dtype=dtype) for row in rows.rows]
+
+
+def _as_sent(sent: list[torch.Tensor], native: _native.RemoteSession) -> bool:
+    """Whether the rows are of the type in which they travel."""
+    return bool(sent) and sent[0].dtype is WIRE_DTYPES[native.gradient_type]
 
 
 def _known(native: _native.RemoteSession) -> dict[str, Any]:
@@ -507,6 +531,8 @@ class RemoteBackend:
             remote["num_workers"],
             gradient_operator=owner.gradient_operator,
             resume_step=remote["resume_step"],
+            gradient_type=remote["gradient_type"],
+            update_type=remote["update_type"],
             **settings,
         )
         self._found: Optional[_native.Found] = None

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "client/python/native/bind.h"
 #include "client/python/native/call.h"
 #include "client/python/native/errors.h"
@@ -17,6 +18,7 @@
 #include "client/python/native/proto_options.h"
 #include "client/python/native/remote.h"
 #include "proto/options/combiner_options.h"
+#include "proto/options/element_type.h"
 
 namespace concord::python {
 
@@ -54,14 +56,19 @@ struct Found {
   StepOutcome outcome;
 };
 
-std::vector<StepVector> ToVectors(const std::vector<int>& indexes,
+// `as_sent`: the elements are of the session's gradient_type already.
+std::vector<StepVector> ToVectors(const RemoteSession& session,
+                                  const std::vector<int>& indexes,
                                   const std::vector<uintptr_t>& addresses,
-                                  const std::vector<double>& sample_weights) {
+                                  const std::vector<double>& sample_weights,
+                                  bool as_sent) {
+  const v1::Joined& joined = session.joined();
   std::vector<StepVector> contributions;
   for (size_t i = 0; i < indexes.size(); ++i) {
-    contributions.push_back({indexes[i],
-                             reinterpret_cast<const void*>(addresses.at(i)),
-                             sample_weights.at(i)});
+    contributions.push_back(
+        {indexes[i], reinterpret_cast<const void*>(addresses.at(i)),
+         sample_weights.at(i),
+         as_sent ? joined.gradient_type() : joined.data_type()});
   }
   return contributions;
 }
@@ -92,9 +99,9 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<int>& loss_indexes,
                const std::vector<double>& losses,
                const std::vector<double>& loss_weights,
-               const std::vector<int>& active, double timeout) {
+               const std::vector<int>& active, double timeout, bool as_sent) {
   const std::vector<StepVector> contributions =
-      ToVectors(indexes, addresses, sample_weights);
+      ToVectors(session, indexes, addresses, sample_weights, as_sent);
   const StepOptions options = ToStepOptions(active, timeout);
   std::vector<StepLoss> values;
   for (size_t i = 0; i < loss_indexes.size(); ++i) {
@@ -190,7 +197,7 @@ void BindSession(nb::module_& module) {
       .def("step", &Step, nb::arg("indexes"), nb::arg("addresses"),
            nb::arg("sample_weights"), nb::arg("loss_indexes"),
            nb::arg("losses"), nb::arg("loss_weights"), nb::arg("active"),
-           nb::arg("timeout"))
+           nb::arg("timeout"), nb::arg("as_sent") = false)
       .def(
           "update",
           [](RemoteSession& session, const OperatorOptions& options,
@@ -203,15 +210,16 @@ void BindSession(nb::module_& module) {
           "accumulate",
           [](RemoteSession& session, const std::vector<int>& indexes,
              const std::vector<uintptr_t>& addresses,
-             const std::vector<double>& sample_weights, double timeout) {
+             const std::vector<double>& sample_weights, double timeout,
+             bool as_sent) {
             const std::vector<StepVector> contributions =
-                ToVectors(indexes, addresses, sample_weights);
+                ToVectors(session, indexes, addresses, sample_weights, as_sent);
             const StepOptions options = ToStepOptions({}, timeout);
             CallOrRaise(
                 [&] { return session.Accumulate(contributions, options); });
           },
           nb::arg("indexes"), nb::arg("addresses"), nb::arg("sample_weights"),
-          nb::arg("timeout"))
+          nb::arg("timeout"), nb::arg("as_sent") = false)
       .def(
           "leave",
           [](RemoteSession& session, double timeout) {
@@ -244,6 +252,11 @@ void BindSession(nb::module_& module) {
                      return s.joined().data_type() == v1::FLOAT64 ? "float64"
                                                                   : "float32";
                    })
+      .def_prop_ro(
+          "gradient_type",
+          [](const RemoteSession& s) {
+            return absl::AsciiStrToLower(NameOf(s.joined().gradient_type()));
+          })
       .def_prop_ro("applied_step", &RemoteSession::applied_step);
   module.def("combine", &Combine, nb::arg("server"), nb::arg("options"),
              nb::arg("host"), nb::arg("addresses"), nb::arg("timeout"));
