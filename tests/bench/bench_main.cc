@@ -15,6 +15,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "operators/kernels/cpu_kernels.h"
 #include "server/rpc/process.h"
 #include "tests/bench/baselines.h"
@@ -56,18 +57,19 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
       n, m, MakeCpuKernels(flags.threads), flags.update_cosines);
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
-  std::vector<double> ours, floors, ratios;
+  std::vector<TurnTimes> ours;
+  std::vector<double> floors, ratios;
   for (int turn = 0; turn < flags.turns; ++turn) {
-    const absl::StatusOr<double> ms =
+    const absl::StatusOr<TurnTimes> times =
         Turn(steps, [&] { return (*step)->Run(); });
-    if (!ms.ok()) return ms.status();
-    ours.push_back(*ms);
+    if (!times.ok()) return times.status();
+    ours.push_back(*times);
     if (baselines == nullptr) continue;
     const absl::StatusOr<double> floor =
         baselines->FloorMs(n, m, flags.threads, steps);
     if (!floor.ok()) return floor.status();
     floors.push_back(*floor);
-    ratios.push_back(*ms / *floor);
+    ratios.push_back(times->median / *floor);
   }
   Row row{"embedded", n, m, FigureOf(ours), (*step)->TakePhases(), {}, {}, {}};
   if (baselines != nullptr) {
@@ -77,22 +79,23 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
   return row;
 }
 
-absl::StatusOr<Row> MeasureStreamed(const Flags& flags,
+absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
                                     const Baselines* baselines, size_t n,
                                     int m) {
   absl::StatusOr<std::unique_ptr<StreamedStep>> step = StreamedStep::Create(
       {n, m, flags.threads, flags.chunk_bytes, flags.wire_type});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
-  const std::optional<Target> target = TargetOf("streamed", n, m);
+  const std::optional<Target> target = TargetOf(kind, n, m);
   const bool add_floor =
       target.has_value() && target->against == "echo + floor";
-  std::vector<double> ours, echoes, floors, ratios;
+  std::vector<TurnTimes> ours;
+  std::vector<double> echoes, floors, ratios;
   for (int turn = 0; turn < flags.turns; ++turn) {
-    const absl::StatusOr<double> ms =
+    const absl::StatusOr<TurnTimes> times =
         Turn(steps, [&] { return (*step)->Run(); });
-    if (!ms.ok()) return ms.status();
-    ours.push_back(*ms);
+    if (!times.ok()) return times.status();
+    ours.push_back(*times);
     if (baselines == nullptr) continue;
     const absl::StatusOr<double> echo =
         baselines->EchoMs(n * sizeof(float), steps);
@@ -106,9 +109,9 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags,
       floors.push_back(*floor);
       against += *floor;
     }
-    ratios.push_back(*ms / against);
+    ratios.push_back(times->median / against);
   }
-  Row row{"streamed", n, m, FigureOf(ours), {}, {}, {}, {}};
+  Row row{kind, n, m, FigureOf(ours), {}, {}, {}, {}};
   if (baselines != nullptr) {
     row.echo = FigureOf(echoes);
     if (add_floor) row.floor = FigureOf(floors);
@@ -119,22 +122,21 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags,
 
 absl::StatusOr<std::vector<Row>> MeasureAll(const Flags& flags,
                                             const Baselines* baselines) {
-  const auto wanted = [&](const char* kind) {
-    return std::find(flags.only.begin(), flags.only.end(), kind) !=
-           flags.only.end();
-  };
   std::vector<Row> rows;
-  for (const bool embedded : {true, false}) {
-    if (!wanted(embedded ? "embedded" : "streamed")) continue;
+  for (const char* kind : {"embedded", "streamed", "unix"}) {
+    if (std::find(flags.only.begin(), flags.only.end(), kind) ==
+        flags.only.end()) {
+      continue;
+    }
     for (const size_t n : flags.sizes) {
       for (const int m : flags.losses) {
-        absl::StatusOr<Row> row = embedded
-                                      ? MeasureEmbedded(flags, baselines, n, m)
-                                      : MeasureStreamed(flags, baselines, n, m);
+        absl::StatusOr<Row> row =
+            absl::string_view(kind) == "embedded"
+                ? MeasureEmbedded(flags, baselines, n, m)
+                : MeasureStreamed(flags, kind, baselines, n, m);
         if (!row.ok()) return row.status();
         rows.push_back(*std::move(row));
-        std::fprintf(stderr, "measured %s n=%zu m=%d\n",
-                     rows.back().kind.c_str(), n, m);
+        std::fprintf(stderr, "measured %s n=%zu m=%d\n", kind, n, m);
       }
     }
   }
@@ -266,10 +268,12 @@ int main(int argc, char** argv) {
       ->transform(CLI::CheckedTransformer(wire_types));
   app.add_option(
          "--only", flags.only,
-         "embedded, streamed; or one alone: solve, the methods' algebra, "
-         "or durability, steps that outlive the process")
+         "embedded, streamed (over TCP), unix (over a Unix socket); or one "
+         "alone: solve, the methods' algebra, or durability, steps that "
+         "outlive the process")
       ->delimiter(',')
-      ->check(CLI::IsMember({"embedded", "streamed", "solve", "durability"}));
+      ->check(CLI::IsMember(
+          {"embedded", "streamed", "unix", "solve", "durability"}));
   app.add_option("--state-dir", flags.state_dir,
                  "Folder of the state file that durability is measured with")
       ->check(CLI::ExistingDirectory);

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -16,12 +18,31 @@
 
 namespace concord::bench {
 
-absl::StatusOr<std::unique_ptr<BenchServer>> BenchServer::Start(int threads) {
+absl::StatusOr<std::unique_ptr<BenchServer>> BenchServer::Start(
+    int threads, bool on_unix_socket) {
+  std::string folder;
+  if (on_unix_socket) {
+    folder = std::filesystem::temp_directory_path() / "concord-bench-XXXXXX";
+    if (mkdtemp(folder.data()) == nullptr) {
+      return absl::InternalError(
+          absl::StrCat("cannot make ", folder, ": ", std::strerror(errno)));
+    }
+  }
+  std::unique_ptr<BenchServer> server(new BenchServer(std::move(folder)));
+  const absl::Status status = server->Spawn(threads);
+  if (!status.ok()) return status;
+  return server;
+}
+
+absl::Status BenchServer::Spawn(int threads) {
   const std::string program =
       std::filesystem::read_symlink("/proc/self/exe").parent_path() /
       "concord-server";
   const std::string threads_flag = absl::StrCat("--threads=", threads);
-  const char* arguments[] = {program.c_str(), "--listen=127.0.0.1:0",
+  const std::string listen_flag =
+      folder_.empty() ? "--listen=127.0.0.1:0"
+                      : absl::StrCat("--listen=unix:", folder_, "/socket");
+  const char* arguments[] = {program.c_str(), listen_flag.c_str(),
                              "--device=cpu", threads_flag.c_str(), nullptr};
   int output[2];
   if (pipe2(output, O_CLOEXEC) != 0) {
@@ -43,11 +64,10 @@ absl::StatusOr<std::unique_ptr<BenchServer>> BenchServer::Start(int threads) {
     return absl::InternalError(
         absl::StrCat(program, ": ", std::strerror(error)));
   }
-  std::unique_ptr<BenchServer> server(new BenchServer(pid));
-  const absl::Status status = server->ReadAddress(output[0]);
+  pid_ = pid;
+  const absl::Status status = ReadAddress(output[0]);
   close(output[0]);
-  if (!status.ok()) return status;
-  return server;
+  return status;
 }
 
 absl::Status BenchServer::ReadAddress(int output) {
@@ -64,9 +84,13 @@ absl::Status BenchServer::ReadAddress(int output) {
 }
 
 BenchServer::~BenchServer() {
-  kill(pid_, SIGTERM);
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  if (pid_ != 0) {
+    kill(pid_, SIGTERM);
+    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
   }
+  std::error_code gone;
+  if (!folder_.empty()) std::filesystem::remove_all(folder_, gone);
 }
 
 }  // namespace concord::bench

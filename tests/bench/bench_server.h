@@ -1,4 +1,5 @@
-// The server's program, as a process of its own, on a free loopback port.
+// The server's program, as a process of its own, on a free loopback port or a
+// Unix socket in a folder of its own.
 #ifndef CONCORD_TESTS_BENCH_BENCH_SERVER_H_
 #define CONCORD_TESTS_BENCH_BENCH_SERVER_H_
 
@@ -6,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 
@@ -15,20 +17,24 @@ class BenchServer {
  public:
   // Runs concord-server, which lies beside this program, on the cpu with
   // `threads`; returns when it is ready.
-  static absl::StatusOr<std::unique_ptr<BenchServer>> Start(int threads);
+  static absl::StatusOr<std::unique_ptr<BenchServer>> Start(
+      int threads, bool on_unix_socket);
 
   // Ends the process and waits for it.
   ~BenchServer();
   BenchServer(const BenchServer&) = delete;
   BenchServer& operator=(const BenchServer&) = delete;
 
-  const std::string& address() const { return address_; }  // "127.0.0.1:43071"
+  // As a client takes it: "127.0.0.1:43071", "unix:/path".
+  const std::string& address() const { return address_; }
 
  private:
-  explicit BenchServer(pid_t pid) : pid_(pid) {}
+  explicit BenchServer(std::string folder) : folder_(std::move(folder)) {}
+  absl::Status Spawn(int threads);
   absl::Status ReadAddress(int output);
 
-  const pid_t pid_;
+  const std::string folder_;  // Of the socket; empty: a port.
+  pid_t pid_ = 0;             // 0: none runs.
   std::string address_;
 };
 

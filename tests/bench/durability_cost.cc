@@ -53,12 +53,13 @@ absl::StatusOr<DurabilityCost> MeasureDurability(const std::string& directory,
       n, m, MakeCpuKernels(threads), /*with_update_cosines=*/false,
       {.vectors = *file, .keeps_committed = true, .stored = std::nullopt});
   if (!kept.ok()) return kept.status();
-  std::vector<double> without, with, ratios;
+  std::vector<TurnTimes> without, with;
+  std::vector<double> ratios;
   for (int turn = 0; turn < turns; ++turn) {
-    const absl::StatusOr<double> a =
+    const absl::StatusOr<TurnTimes> a =
         Turn(steps, [&] { return (*none)->Run(); });
     if (!a.ok()) return a.status();
-    const absl::StatusOr<double> b = Turn(steps, [&] {
+    const absl::StatusOr<TurnTimes> b = Turn(steps, [&] {
       absl::Status status = (*kept)->Run();
       if (status.ok()) status = Keep(**kept, file->get());
       return status;
@@ -66,7 +67,7 @@ absl::StatusOr<DurabilityCost> MeasureDurability(const std::string& directory,
     if (!b.ok()) return b.status();
     without.push_back(*a);
     with.push_back(*b);
-    ratios.push_back(*b / *a);
+    ratios.push_back(b->median / a->median);
   }
   return DurabilityCost{FigureOf(without), FigureOf(with), Median(ratios)};
 }

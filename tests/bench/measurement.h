@@ -2,8 +2,9 @@
 //
 // Two things are compared by measuring them in turns (A B A B …) in one run, so
 // that a machine that slows down slows both. A turn is a few untimed steps and
-// then `steps` timed ones, of which the median counts; a figure is the median
-// of its turns, its spread the smallest and largest of them.
+// then `steps` timed ones, of which the median counts, and the 99th percentile;
+// a figure is the median of its turns, its spread the smallest and largest of
+// them.
 #ifndef CONCORD_TESTS_BENCH_MEASUREMENT_H_
 #define CONCORD_TESTS_BENCH_MEASUREMENT_H_
 
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -29,11 +31,28 @@ inline double Median(std::vector<double> values) {
 // Milliseconds.
 struct Figure {
   double median = 0, low = 0, high = 0;
+  std::optional<double> p99;  // Where the steps were timed one by one.
 };
 
 inline Figure FigureOf(const std::vector<double>& turns) {
   return {Median(turns), *std::min_element(turns.begin(), turns.end()),
-          *std::max_element(turns.begin(), turns.end())};
+          *std::max_element(turns.begin(), turns.end()), std::nullopt};
+}
+
+// Of one turn's steps, milliseconds.
+struct TurnTimes {
+  double median = 0, p99 = 0;
+};
+
+inline Figure FigureOf(const std::vector<TurnTimes>& turns) {
+  std::vector<double> medians, p99s;
+  for (const TurnTimes& turn : turns) {
+    medians.push_back(turn.median);
+    p99s.push_back(turn.p99);
+  }
+  Figure figure = FigureOf(medians);
+  figure.p99 = Median(std::move(p99s));
+  return figure;
 }
 
 class Stopwatch {
@@ -52,9 +71,9 @@ class Stopwatch {
       std::chrono::steady_clock::now();
 };
 
-// The median milliseconds of one turn of `steps` steps.
-inline absl::StatusOr<double> Turn(int steps,
-                                   const std::function<absl::Status()>& step) {
+// One turn of `steps` steps.
+inline absl::StatusOr<TurnTimes> Turn(
+    int steps, const std::function<absl::Status()>& step) {
   std::vector<double> times;
   for (int i = 0; i < kUntimedSteps + steps; ++i) {
     Stopwatch watch;
@@ -62,7 +81,8 @@ inline absl::StatusOr<double> Turn(int steps,
     if (!status.ok()) return status;
     if (i >= kUntimedSteps) times.push_back(watch.Lap());
   }
-  return Median(std::move(times));
+  std::sort(times.begin(), times.end());
+  return TurnTimes{times[times.size() / 2], times[times.size() * 99 / 100]};
 }
 
 }  // namespace concord::bench

@@ -13,14 +13,14 @@
 namespace concord::bench {
 namespace {
 
-class TcpStep : public StreamedStep {
+class RemoteStep : public StreamedStep {
  public:
-  explicit TcpStep(const StreamedOptions& options)
+  explicit RemoteStep(const StreamedOptions& options)
       : gradients_(RandomGradients(options.m, options.n)), update_(options.n) {}
 
   absl::Status Start(const StreamedOptions& options) {
     absl::StatusOr<std::unique_ptr<BenchServer>> server =
-        BenchServer::Start(options.threads);
+        BenchServer::Start(options.threads, options.over_unix_socket);
     if (!server.ok()) return server.status();
     server_ = *std::move(server);
 
@@ -77,7 +77,7 @@ class TcpStep : public StreamedStep {
 
 absl::StatusOr<std::unique_ptr<StreamedStep>> StreamedStep::Create(
     const StreamedOptions& options) {
-  auto step = std::make_unique<TcpStep>(options);
+  auto step = std::make_unique<RemoteStep>(options);
   const absl::Status status = step->Start(options);
   if (!status.ok()) return status;
   return step;

@@ -1,5 +1,5 @@
-// A step over loopback TCP through the C++ client, from this process to a
-// server of its own: one worker, one updated loss.
+// A step over loopback TCP or a Unix socket through the C++ client, from this
+// process to a server of its own: one worker, one updated loss.
 #ifndef CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 #define CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 
@@ -19,11 +19,12 @@ struct StreamedOptions {
   size_t chunk_bytes = 0;  // 0: the client's default.
   // Of gradients and updates on the wire; the caller's are float32.
   v1::DataType wire_type = v1::FLOAT32;
+  bool over_unix_socket = false;
 };
 
 class StreamedStep {
  public:
-  // Starts a server on a free port, makes a session and joins it; all losses
+  // Starts a server, makes a session and joins it; all losses
   // are seen once before it returns.
   static absl::StatusOr<std::unique_ptr<StreamedStep>> Create(
       const StreamedOptions& options);

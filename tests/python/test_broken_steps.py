@@ -53,6 +53,14 @@ BROKEN = {
 }  # fmt: skip
 
 
+def check(error, reason, text):
+    if reason is not None:
+        assert isinstance(error, InvalidArgumentError)
+        assert error.reason == reason
+        assert error.field
+    assert text in str(error)
+
+
 def operator(where):
     made = PseudoMomentumOperator(M, loss_recorder=LatestLossRecorder(M), **where)
     made.calculate_gradient(range(M), G, [1.0, 2.0, 3.0])
@@ -65,11 +73,7 @@ def test_a_broken_step_changes_nothing(case, where):
     with operator(where) as disturbed, operator(where) as twin:
         with pytest.raises(exception) as raised:
             disturbed.calculate_gradient(*arguments)
-        if reason is not None:
-            assert isinstance(raised.value, InvalidArgumentError)
-            assert raised.value.reason == reason
-            assert raised.value.field
-        assert text in str(raised.value)
+        check(raised.value, reason, text)
         assert disturbed.loss_recorder.current_losses == [1.0, 2.0, 3.0]
         for step in range(3):
             grads = torch.randn(M, N, generator=torch.Generator().manual_seed(step))
@@ -96,11 +100,7 @@ def test_a_broken_step_between_plain_ones_changes_nothing(case, where):
                 continue
             with pytest.raises(exception) as raised:
                 disturbed.calculate_gradient(*arguments)
-            if reason is not None:
-                assert isinstance(raised.value, InvalidArgumentError)
-                assert raised.value.reason == reason
-                assert raised.value.field
-            assert text in str(raised.value)
+            check(raised.value, reason, text)
 
 
 @pytest.mark.parametrize("first", [(0, NAN), (5, G[0]), (0, G[0], 1.0)])
