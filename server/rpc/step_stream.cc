@@ -1,12 +1,9 @@
 #include "server/rpc/step_stream.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
-#include "proto/options/element_type.h"
 #include "proto/wire/codec.h"
 #include "server/rpc/update_sender.h"
 #include "server/session/session.h"
@@ -138,42 +135,7 @@ absl::Status StepStream::OnContribution(
                         absl::StrCat(data_.size(), " bytes"),
                         absl::StrCat("at most ", limit, " bytes"));
   }
-  return AppendAll(contribution.header().vectors_size());
-}
-
-absl::Status StepStream::AppendAll(int vectors) {
-  const v1::Joined& joined = rank_->joined();
-  const size_t vector_bytes =
-      joined.num_parameters() * ElementBytes(joined.gradient_type());
-  absl::Span<const wire::Fragment> rest = data_.fragments();
-  size_t skip = 0;  // Bytes of rest.front() that are handed over.
-  size_t left = data_.size();
-  absl::InlinedVector<wire::Fragment, 4> pieces;
-  for (int vector = 0; vector < vectors && left > 0; ++vector) {
-    pieces.clear();
-    size_t size = 0;
-    while (size < vector_bytes && !rest.empty()) {
-      const wire::Fragment piece =
-          rest.front().subspan(skip, vector_bytes - size);
-      pieces.push_back(piece);
-      size += piece.size();
-      skip += piece.size();
-      if (skip == rest.front().size()) {
-        rest.remove_prefix(1);
-        skip = 0;
-      }
-    }
-    absl::Status status = rank_->Append(
-        {.vector = static_cast<uint32_t>(vector), .offset = 0, .size = size},
-        pieces);
-    if (!status.ok()) return status;
-    left -= size;
-  }
-  if (left == 0) return absl::OkStatus();
-  return InvalidField("CHUNK_TOO_LARGE", "contribution.data",
-                      absl::StrCat(data_.size(), " bytes"),
-                      absl::StrCat("at most the ", data_.size() - left,
-                                   " bytes of the announced vectors"));
+  return rank_->AppendNext(data_.fragments());
 }
 
 absl::Status StepStream::Answer() {

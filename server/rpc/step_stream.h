@@ -40,8 +40,6 @@ class StepStream {
   // Reads one message into request_ and data_; false at the client's end of the
   // stream.
   absl::StatusOr<bool> ReadMessage();
-  // Hands data_ over as the announced vectors, one behind the other.
-  absl::Status AppendAll(int vectors);
   // The contribution is complete: waits for the round and answers.
   absl::Status Answer();
   absl::Status SendWhole(const StepReply& reply);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
 #include "proto/options/element_type.h"
@@ -62,8 +62,9 @@ absl::Status RankStream::Append(
 absl::Status RankStream::AppendNext(
     absl::Span<const absl::Span<const std::byte>> data) {
   // One chunk per vector that the data covers.
-  std::vector<absl::Span<const std::byte>> part;
+  absl::InlinedVector<absl::Span<const std::byte>, 4> part;
   uint64_t taken = 0;
+  uint64_t appended = 0;
   for (size_t i = 0; i < data.size();) {
     absl::Span<const std::byte> rest = data[i].subspan(taken);
     uint64_t room = cursor_.complete() ? rest.size() : cursor_.room();
@@ -84,12 +85,18 @@ absl::Status RankStream::AppendNext(
     }
     if (position.size == 0) break;
     if (cursor_.complete()) {
+      uint64_t all = 0;
+      for (const absl::Span<const std::byte> fragment : data) {
+        all += fragment.size();
+      }
       return InvalidField("CHUNK_TOO_LARGE", "contribution.data",
-                          "more bytes than were announced",
-                          "the announced vectors");
+                          absl::StrCat(all, " bytes"),
+                          absl::StrCat("at most the ", appended,
+                                       " bytes of the announced vectors"));
     }
     const absl::Status status = Append(position, part);
     if (!status.ok()) return status;
+    appended += position.size;
   }
   return absl::OkStatus();
 }
