@@ -128,6 +128,7 @@ int Run(const ServerOptions& options) {
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start({.listen = options.listen,
                      .allow_insecure_remote = options.allow_insecure_remote,
+                     .max_shared_memory_bytes = options.max_shared_memory_bytes,
                      .sessions = std::move(sessions),
                      .log = &log});
   if (!server.ok()) {

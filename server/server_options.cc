@@ -51,6 +51,8 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
   options.threads =
       std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   options.limits.memory_budget_bytes = DefaultMemoryBudget();
+  options.max_shared_memory_bytes = options.limits.memory_budget_bytes;
+  std::string shared_memory = "on";
   std::string idle_ttl = absl::FormatDuration(options.limits.default_idle_ttl);
   std::string drain_timeout = absl::FormatDuration(options.drain_timeout);
 
@@ -89,6 +91,15 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
                  "Memory for all sessions' vectors, e.g. 512MiB or 8GB; "
                  "default: 80 % of what the machine or control group has")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  app.add_option("--shared-memory", shared_memory,
+                 "Whether the same user's workers on this machine may pass "
+                 "vectors in memory that they share with the server")
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--max-shared-memory", options.max_shared_memory_bytes,
+                 "How much of that memory there may be; workers beyond it send "
+                 "their vectors. Default: as --memory-budget's")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
+      ->check(CLI::PositiveNumber);
   app.add_option("--state-dir", options.state_dir,
                  "Directory, made if there is none, in which sessions outlive "
                  "the server; one server at a time. Sessions are durable by "
@@ -113,6 +124,7 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
+  if (shared_memory == "off") options.max_shared_memory_bytes = 0;
   options.limits.default_idle_ttl = ParseChecked(idle_ttl);
   options.drain_timeout = ParseChecked(drain_timeout);
   return options;

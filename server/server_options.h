@@ -2,6 +2,7 @@
 #ifndef CONCORD_SERVER_SERVER_OPTIONS_H_
 #define CONCORD_SERVER_SERVER_OPTIONS_H_
 
+#include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>
@@ -19,6 +20,7 @@ struct ServerOptions {
   Limits limits;
   std::string state_dir;  // Empty: nothing is durable.
   std::string crash_at;   // Of tests: "phase:count".
+  uint64_t max_shared_memory_bytes = 0;  // 0: no shared memory.
   absl::Duration drain_timeout = absl::Seconds(30);
 };
 

@@ -1,5 +1,4 @@
-// One bidirectional stream of raw messages on a connection of its own, driven
-// by one thread that waits no longer than a Limit allows.
+// One bidirectional gRPC stream of raw messages on a connection of its own.
 //
 // Everything gRPC does for it happens on the calling thread or ends before the
 // Connection is gone. Sent slices are the exception: gRPC may hold them until
@@ -14,6 +13,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "client/cpp/limit.h"
+#include "client/cpp/message_stream.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/completion_queue.h"
@@ -25,50 +25,28 @@
 
 namespace concord {
 
-class Connection {
+class Connection final : public MessageStream {
  public:
   // Starts a call of `method` ("/package.Service/Method", a literal) with the
   // first message written. The channel should be this connection's alone.
   Connection(std::shared_ptr<grpc::Channel> channel, const char* method);
 
-  // Cancels the stream where it has not ended, and waits until gRPC has let go
-  // of everything.
-  ~Connection();
+  ~Connection() override;
 
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Queues one message, waiting for the one before. False: the stream is
-  // broken or the limit has passed; Close() says which.
-  bool Write(const grpc::ByteBuffer& message, const Limit& limit);
-
-  // Asks for the next message without waiting for it.
-  void StartRead();
-
-  // The next message; false as for Write. Waits for written messages, too.
-  bool Read(grpc::ByteBuffer* message, const Limit& limit);
-
-  // Ends the stream and says why: the limit's status if that had passed; else
-  // the server's; UNAVAILABLE where the server ended it with OK. A stream that
-  // is still alive is cancelled.
-  absl::Status Close(const Limit& limit);
-
-  // Tells the server that nothing more comes and waits for its end of the
-  // stream, at most until the limit. OK when that end was.
-  absl::Status Leave(const Limit& limit);
-
-  // A slice of the caller's memory, not copied.
-  grpc::Slice Lend(wire::Fragment bytes);
-
-  // Waits until gRPC holds no lent memory any more. At once after a complete
-  // answer; bytes stuck in a socket that the peer does not empty come back when
-  // the kernel gives the socket up (ClientOptions::keepalive_timeout). False:
-  // the stream has ended.
-  bool ReturnLoans();
-
-  // The same amid a stream, as long as the limit allows: whoever needs lent
-  // memory back before there is an answer. False as for Write.
-  bool AwaitLoans(const Limit& limit);
+  bool Write(const grpc::ByteBuffer& message, const Limit& limit) override;
+  void StartRead() override;
+  bool Read(grpc::ByteBuffer* message, const Limit& limit) override;
+  absl::Status Close(const Limit& limit) override;
+  absl::Status Leave(const Limit& limit) override;
+  grpc::Slice Lend(wire::Fragment bytes) override;
+  // At once after a complete answer; bytes stuck in a socket that the peer does
+  // not empty come back when the kernel gives the socket up
+  // (ClientOptions::keepalive_timeout).
+  bool ReturnLoans() override;
+  bool AwaitLoans(const Limit& limit) override;
 
  private:
   enum Operation { kWrite, kRead, kFinish, kOperations };

@@ -38,6 +38,11 @@ struct ClientOptions {
   // the server allows. Results do not depend on it.
   size_t chunk_bytes = size_t{1} << 20;
 
+  // Workers whose server is on this machine, and the same user's, pass vectors
+  // in memory that both share (docs/shared_memory.md). Results do not depend on
+  // it.
+  bool shared_memory = true;
+
   // A step whose vectors together take no more than this (and no more than
   // chunk_bytes) goes as one message.
   size_t single_message_bytes = size_t{1} << 18;

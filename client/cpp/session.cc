@@ -7,6 +7,8 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/channel.h"
+#include "client/cpp/connection.h"
+#include "client/cpp/local_stream.h"
 #include "client/cpp/session_impl.h"
 #include "client/cpp/vector_sender.h"
 #include "operators/errors.h"
@@ -108,8 +110,41 @@ bool WorkerSession::Impl::WorthRetrying(const absl::Status& status) const {
 }
 
 absl::Status WorkerSession::Impl::Join(const Limit& limit) {
-  auto connection =
-      std::make_unique<Connection>(MakeChannel(server_, client_), kStepMethod);
+  const absl::Status status = JoinOn(
+      std::make_unique<Connection>(MakeChannel(server_, client_), kStepMethod),
+      limit);
+  if (!status.ok() || !client_.shared_memory ||
+      joined_.local_socket().empty()) {
+    return status;
+  }
+  return JoinLocally(limit);
+}
+
+absl::Status WorkerSession::Impl::JoinLocally(const Limit& limit) {
+  absl::StatusOr<std::unique_ptr<LocalStream>> local =
+      LocalStream::Connect(joined_.local_socket());
+  // Another machine's, or another user's: the stream does.
+  if (!local.ok()) return absl::OkStatus();
+  // The rank's place in the session is kept over streams.
+  absl::Status status = connection_->Leave(limit);
+  Disconnect();
+  LocalStream* const stream = local->get();
+  if (status.ok()) status = JoinOn(*std::move(local), limit);
+  if (!status.ok()) return status;
+  const size_t n = joined_.num_parameters();
+  shared_ = std::make_unique<SharedVectors>(
+      stream, n * ElementBytes(joined_.gradient_type()),
+      n * ElementBytes(joined_.update_type()));
+  return absl::OkStatus();
+}
+
+void WorkerSession::Impl::Disconnect() {
+  shared_.reset();
+  connection_.reset();
+}
+
+absl::Status WorkerSession::Impl::JoinOn(std::unique_ptr<MessageStream> stream,
+                                         const Limit& limit) {
   v1::StepRequest request;
   v1::Join& join = *request.mutable_join();
   join.set_session(worker_.session);
@@ -123,9 +158,9 @@ absl::Status WorkerSession::Impl::Join(const Limit& limit) {
     join.set_resume_step(*worker_.resume_step);
   }
   grpc::ByteBuffer buffer;
-  if (!connection->Write(wire::Encode(request), limit) ||
-      !connection->Read(&buffer, limit)) {
-    return connection->Close(limit);
+  if (!stream->Write(wire::Encode(request), limit) ||
+      !stream->Read(&buffer, limit)) {
+    return stream->Close(limit);
   }
   v1::StepResponse response;
   if (!wire::Decode(buffer, &response) || !response.has_joined()) {
@@ -144,7 +179,7 @@ absl::Status WorkerSession::Impl::Join(const Limit& limit) {
   if (joined_.update_type() == v1::DATA_TYPE_UNSPECIFIED) {
     joined_.set_update_type(joined_.data_type());
   }
-  connection_ = std::move(connection);
+  connection_ = std::move(stream);
   return absl::OkStatus();
 }
 
@@ -174,15 +209,53 @@ v1::StepHeader WorkerSession::Impl::MakeHeader(
   return header;
 }
 
+size_t WorkerSession::Impl::ChunkBytes() const {
+  if (joined_.max_chunk_bytes() == 0) return client_.chunk_bytes;
+  return std::min<size_t>(client_.chunk_bytes, joined_.max_chunk_bytes());
+}
+
+bool WorkerSession::Impl::SendShared(
+    const v1::StepHeader& header, absl::Span<const StepVector> contributions,
+    const Limit& limit) {
+  const size_t size =
+      joined_.num_parameters() * ElementBytes(joined_.gradient_type());
+  const auto type_of = [this](const StepVector& contribution) {
+    return Narrows(contribution) ? ToHalfType(joined_.gradient_type())
+                                 : std::nullopt;
+  };
+  const size_t single_bytes =
+      std::min(ChunkBytes(), client_.single_message_bytes);
+  v1::StepRequest message;
+  if (contributions.empty() || size <= single_bytes / contributions.size()) {
+    for (size_t i = 0; i < contributions.size(); ++i) {
+      CopyInto(shared_->vector(i), contributions[i].data,
+               type_of(contributions[i]));
+    }
+    v1::StepContribution& contribution = *message.mutable_contribution();
+    *contribution.mutable_header() = header;
+    shared_->SetPlaces(contribution.mutable_header());
+    contribution.set_is_shared(true);
+    return connection_->Write(wire::Encode(message), limit);
+  }
+  *message.mutable_header() = header;
+  shared_->SetPlaces(message.mutable_header());
+  if (!connection_->Write(wire::Encode(message), limit)) return false;
+  for (size_t i = 0; i < contributions.size(); ++i) {
+    if (!concord::SendShared(connection_.get(), static_cast<int>(i),
+                             contributions[i].data, type_of(contributions[i]),
+                             shared_->vector(i), ChunkBytes(), limit)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 bool WorkerSession::Impl::Send(const v1::StepHeader& header,
                                absl::Span<const StepVector> contributions,
                                const Limit& limit) {
   const size_t size =
       joined_.num_parameters() * ElementBytes(joined_.gradient_type());
-  size_t chunk_bytes = client_.chunk_bytes;
-  if (joined_.max_chunk_bytes() != 0) {
-    chunk_bytes = std::min<size_t>(chunk_bytes, joined_.max_chunk_bytes());
-  }
+  const size_t chunk_bytes = ChunkBytes();
   const size_t single_bytes =
       std::min(chunk_bytes, client_.single_message_bytes);
   if (contributions.empty() || size <= single_bytes / contributions.size()) {
@@ -230,6 +303,10 @@ absl::Status WorkerSession::Impl::Receive(UpdateReceiver* receiver,
     if (!wire::Decode(buffer, &response, &data)) {
       return absl::DataLossError("the server sent an unreadable message");
     }
+    if (shared_ != nullptr) {
+      absl::Status status = shared_->FindUpdate(response, &data);
+      if (!status.ok()) return status;
+    }
     absl::Status status = receiver->Add(&response, data);
     if (!status.ok()) return status;
   }
@@ -243,9 +320,14 @@ absl::Status WorkerSession::Impl::Try(
   if (header->accumulation().micro_batch() == 0) ++attempt_;
   header->set_attempt(attempt_);
   connection_->StartRead();
-  if (!Send(*header, contributions, limit)) return connection_->Close(limit);
+  const bool shares =
+      shared_ != nullptr && shared_->Reserve(contributions.size(), limit);
+  if (!(shares ? SendShared(*header, contributions, limit)
+               : Send(*header, contributions, limit))) {
+    return connection_->Close(limit);
+  }
   absl::Status status = Receive(receiver, limit);
-  if (status.ok() && !connection_->ReturnLoans()) connection_.reset();
+  if (status.ok() && !connection_->ReturnLoans()) Disconnect();
   return status;
 }
 
@@ -277,7 +359,7 @@ absl::Status WorkerSession::Impl::Check(
 }
 
 void WorkerSession::Impl::Drop(const absl::Status& status) {
-  connection_.reset();
+  Disconnect();
   micro_batches_ = 0;
   if (!WorthRetrying(status) && IsForGood(status)) ended_ = status;
 }
@@ -327,7 +409,7 @@ absl::Status WorkerSession::Impl::Leave(const CallOptions& options) {
     const bool again = WorthRetrying(status);
     if (!status.ok()) Drop(status);
     if (status.ok()) {
-      connection_.reset();
+      Disconnect();
       ended_ =
           absl::FailedPreconditionError("this worker has left the session");
       return status;

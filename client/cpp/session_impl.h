@@ -10,11 +10,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "client/cpp/connection.h"
 #include "client/cpp/limit.h"
+#include "client/cpp/message_stream.h"
 #include "client/cpp/process_guard.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/session.h"
+#include "client/cpp/shared_vectors.h"
 #include "client/cpp/update_receiver.h"
 
 namespace concord {
@@ -43,8 +44,13 @@ class WorkerSession::Impl {
   // What the server could not see, and indexes; and that there are steps to
   // come.
   absl::Status Check(absl::Span<const StepVector> contributions) const;
-  // A new connection and stream, joined.
+  // A new connection and stream, joined; on the local socket of the server
+  // where there is one.
   absl::Status Join(const Limit& limit);
+  absl::Status JoinLocally(const Limit& limit);
+  // Says Join on a new stream, which is the worker's from then on.
+  absl::Status JoinOn(std::unique_ptr<MessageStream> stream,
+                      const Limit& limit);
   // One try of a step on the open stream.
   absl::Status Try(v1::StepHeader* header,
                    absl::Span<const StepVector> contributions,
@@ -54,7 +60,15 @@ class WorkerSession::Impl {
                             absl::Span<const int> active) const;
   bool Send(const v1::StepHeader& header,
             absl::Span<const StepVector> contributions, const Limit& limit);
+  // The same through shared memory, whose places are reserved.
+  bool SendShared(const v1::StepHeader& header,
+                  absl::Span<const StepVector> contributions,
+                  const Limit& limit);
   absl::Status Receive(UpdateReceiver* receiver, const Limit& limit);
+  // How many bytes a chunk of a vector has at most.
+  size_t ChunkBytes() const;
+  // The stream is over.
+  void Disconnect();
   bool WorthRetrying(const absl::Status& status) const;
   // After a failed try: no connection, nothing accumulated.
   void Drop(const absl::Status& status);
@@ -73,7 +87,8 @@ class WorkerSession::Impl {
   uint32_t attempt_ = 0;        // Of step applied_step_ + 1.
   uint32_t micro_batches_ = 0;  // Sent of that step, on this connection.
   absl::Status ended_;          // Not OK: what every Step returns from now on.
-  std::unique_ptr<Connection> connection_;  // Null: to be joined anew.
+  std::unique_ptr<MessageStream> connection_;  // Null: to be joined anew.
+  std::unique_ptr<SharedVectors> shared_;      // Null: vectors are sent.
 };
 
 }  // namespace concord

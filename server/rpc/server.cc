@@ -15,9 +15,11 @@
 #include "operators/errors.h"
 #include "server/rpc/health.h"
 #include "server/rpc/listen_address.h"
+#include "server/rpc/local_listener.h"
 #include "server/rpc/process.h"
 #include "server/rpc/service.h"
 #include "server/rpc/stream_table.h"
+#include "server/session/memory_budget.h"
 
 namespace concord {
 namespace {
@@ -87,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   auto server = std::unique_ptr<Server>(new Server(std::move(options)));
   // Before anybody can ask for them.
   server->TakeUpStored();
+  server->ListenLocally();
   absl::Status status = server->Listen();
   if (!status.ok()) return status;
   server->reaper_ = std::thread([raw = server.get()] { raw->Reap(); });
@@ -107,6 +110,25 @@ void Server::TakeUpStored() {
                            {"message", std::string(taken.status.message())}});
     }
   }
+}
+
+void Server::ListenLocally() {
+  if (options_.max_shared_memory_bytes == 0) return;
+  absl::StatusOr<std::unique_ptr<LocalListener>> listener =
+      LocalListener::Start(options_.sessions.limits.max_streams,
+                           [this](FileDescriptor socket) {
+                             service_->ServeLocalStep(std::move(socket));
+                           });
+  if (!listener.ok()) {
+    // Everybody is served over gRPC.
+    options_.log->Write("no_shared_memory",
+                        {{"why", std::string(listener.status().message())}});
+    return;
+  }
+  local_ = *std::move(listener);
+  service_->OfferLocalSocket(
+      local_->name(), MemoryBudget::Make(options_.max_shared_memory_bytes),
+      options_.max_shared_memory_bytes);
 }
 
 absl::Status Server::Listen() {
@@ -199,6 +221,7 @@ void Server::Drain(absl::Duration timeout) {
     // Shutdown would wait for ever for a stream that is in gRPC's hands.
     streams_->CancelAll();
     health_->EndWatches();
+    local_.reset();  // All of its streams are ending.
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();
     options_.log->Write("stopped");

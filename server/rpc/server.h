@@ -9,6 +9,7 @@
 #ifndef CONCORD_SERVER_RPC_SERVER_H_
 #define CONCORD_SERVER_RPC_SERVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -30,6 +31,7 @@ class Channel;
 namespace concord {
 
 class HealthService;
+class LocalListener;
 class Service;
 class StreamTable;
 
@@ -41,6 +43,9 @@ class Server {
     // Addresses beyond this machine: nothing is encrypted and nobody is asked
     // who he is.
     bool allow_insecure_remote = false;
+    // Workers on this machine may have their streams on a local socket, and
+    // share up to this much memory with the server; 0: they may not.
+    uint64_t max_shared_memory_bytes = 0;
     SessionRegistry::Options sessions;
     EventLog* log = nullptr;  // Not owned.
   };
@@ -72,6 +77,7 @@ class Server {
   // Sessions that the state directory has from before.
   void TakeUpStored();
   absl::Status Listen();
+  void ListenLocally();
   // Deletes idle sessions now and then.
   void Reap();
 
@@ -82,6 +88,7 @@ class Server {
   std::unique_ptr<StreamTable> streams_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<HealthService> health_;
+  std::unique_ptr<LocalListener> local_;  // Null: there is none.
   std::unique_ptr<grpc::Server> server_;
 
   absl::Mutex mutex_;

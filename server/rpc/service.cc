@@ -12,6 +12,7 @@
 #include "grpcpp/support/method_handler.h"
 #include "operators/errors.h"
 #include "server/rpc/combine_stream.h"
+#include "server/rpc/local_pipe.h"
 #include "server/rpc/process.h"
 #include "server/rpc/solve.h"
 #include "server/rpc/status.h"
@@ -76,14 +77,31 @@ grpc::Status Service::Refuse(const char* method, const absl::Status& status) {
   return ToGrpc(status);
 }
 
+void Service::OfferLocalSocket(std::string name,
+                               std::shared_ptr<MemoryBudget> budget,
+                               uint64_t budget_bytes) {
+  local_socket_ = std::move(name);
+  shared_memory_ = std::move(budget);
+  shared_memory_limit_ = budget_bytes;
+}
+
+void Service::ServeLocalStep(FileDescriptor socket) {
+  LocalPipe pipe(std::move(socket), shared_memory_);
+  pipe.End(ServeStep(&pipe, /*local_socket=*/""));
+}
+
 grpc::Status Service::ServeRawStep(grpc::ServerContext* context,
                                    ByteStream* stream) {
-  absl::StatusOr<std::unique_ptr<LiveStream>> live =
-      streams_->Open(context, stream);
+  GrpcPipe pipe(context, stream);
+  return ServeStep(&pipe, local_socket_);
+}
+
+grpc::Status Service::ServeStep(MessagePipe* pipe, std::string local_socket) {
+  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(pipe);
   if (!live.ok()) return Refuse("Step", live.status());
   absl::Status status;
   {
-    StepStream steps(registry_, live->get());
+    StepStream steps(registry_, live->get(), std::move(local_socket));
     status = steps.Run();
     if (!status.ok()) {
       log_->Write("stream_failed",
@@ -100,8 +118,8 @@ grpc::Status Service::ServeRawStep(grpc::ServerContext* context,
 
 grpc::Status Service::ServeRawCombine(grpc::ServerContext* context,
                                       ByteStream* stream) {
-  absl::StatusOr<std::unique_ptr<LiveStream>> live =
-      streams_->Open(context, stream);
+  GrpcPipe pipe(context, stream);
+  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("Combine", live.status());
   const absl::Status status = ServeCombine(registry_, live->get());
   if (!status.ok()) {
@@ -114,8 +132,8 @@ grpc::Status Service::ServeRawCombine(grpc::ServerContext* context,
 
 grpc::Status Service::ServeRawWatch(grpc::ServerContext* context,
                                     ByteStream* stream) {
-  absl::StatusOr<std::unique_ptr<LiveStream>> live =
-      streams_->Open(context, stream);
+  GrpcPipe pipe(context, stream);
+  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("Watch", live.status());
   const absl::Status status = ServeWatch(registry_, live->get());
   // Watchers leave when they like: that is no event.
@@ -213,6 +231,10 @@ grpc::Status Service::GetServerInfo(grpc::ServerContext*,
   registry_->Describe(response);
   response->set_version(kVersion);
   response->set_streams(streams_->size());
+  if (shared_memory_ != nullptr) {
+    response->set_max_shared_memory_bytes(shared_memory_limit_);
+    response->set_shared_memory_bytes(shared_memory_->reserved_bytes());
+  }
   return grpc::Status::OK;
 }
 

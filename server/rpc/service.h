@@ -2,9 +2,16 @@
 #ifndef CONCORD_SERVER_RPC_SERVICE_H_
 #define CONCORD_SERVER_RPC_SERVICE_H_
 
+#include <cstdint>
+#include <memory>
+#include <string>
+
 #include "concord/v1/concord.grpc.pb.h"
+#include "proto/local/file_descriptor.h"
 #include "server/rpc/event_log.h"
+#include "server/rpc/grpc_pipe.h"
 #include "server/rpc/stream_table.h"
+#include "server/session/memory_budget.h"
 #include "server/session/registry.h"
 
 namespace concord {
@@ -17,6 +24,14 @@ class Service final : public v1::Concord::Service {
  public:
   // None is owned; all outlive the service.
   Service(SessionRegistry* registry, StreamTable* streams, EventLog* log);
+
+  // To be called before anything is served, if at all: workers of this machine
+  // are told of the socket, and pass as much memory as `budget` has.
+  void OfferLocalSocket(std::string name, std::shared_ptr<MemoryBudget> budget,
+                        uint64_t budget_bytes);
+
+  // A worker's stream on that socket.
+  void ServeLocalStep(FileDescriptor socket);
 
   grpc::Status CreateSession(grpc::ServerContext* context,
                              const v1::CreateSessionRequest* request,
@@ -58,6 +73,7 @@ class Service final : public v1::Concord::Service {
                              v1::ServerInfo* response) override;
 
  private:
+  grpc::Status ServeStep(MessagePipe* pipe, std::string local_socket);
   grpc::Status ServeRawStep(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status ServeRawCombine(grpc::ServerContext* context,
                                ByteStream* stream);
@@ -70,6 +86,9 @@ class Service final : public v1::Concord::Service {
   SessionRegistry* const registry_;
   StreamTable* const streams_;
   EventLog* const log_;
+  std::string local_socket_;  // Empty: there is none.
+  std::shared_ptr<MemoryBudget> shared_memory_;
+  uint64_t shared_memory_limit_ = 0;
 };
 
 }  // namespace concord

@@ -1,9 +1,11 @@
 #include "server/rpc/step_stream.h"
 
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "proto/options/element_type.h"
 #include "proto/wire/codec.h"
 #include "server/rpc/update_sender.h"
 #include "server/session/session.h"
@@ -35,10 +37,40 @@ absl::Status OutOfOrder(const v1::StepRequest& request,
                       accepted);
 }
 
+// Of `bytes`; the errors name `field`.
+absl::StatusOr<absl::Span<std::byte>> FindPlace(const LiveStream& stream,
+                                                const v1::SharedPlace& place,
+                                                const std::string& field,
+                                                uint64_t bytes) {
+  constexpr uint64_t kAlignment = 64;
+  const absl::Span<std::byte> region = stream.Region(place.region());
+  if (region.empty()) {
+    return InvalidField("INVALID_OPTION", absl::StrCat(field, ".region"),
+                        absl::StrCat(place.region()),
+                        "memory that was passed on this stream's local socket");
+  }
+  if (place.offset() % kAlignment != 0 || bytes > region.size() ||
+      place.offset() > region.size() - bytes) {
+    return InvalidField("INVALID_OPTION", absl::StrCat(field, ".offset"),
+                        absl::StrCat(place.offset()),
+                        absl::StrCat("a multiple of ", kAlignment, " with ",
+                                     bytes, " bytes behind it in the region's ",
+                                     region.size()));
+  }
+  return region.subspan(place.offset(), bytes);
+}
+
+bool Overlap(absl::Span<const std::byte> a, absl::Span<const std::byte> b) {
+  return a.data() < b.data() + b.size() && b.data() < a.data() + a.size();
+}
+
 }  // namespace
 
-StepStream::StepStream(SessionRegistry* registry, LiveStream* stream)
-    : registry_(registry), stream_(stream) {}
+StepStream::StepStream(SessionRegistry* registry, LiveStream* stream,
+                       std::string local_socket)
+    : registry_(registry),
+      stream_(stream),
+      local_socket_(std::move(local_socket)) {}
 
 absl::StatusOr<bool> StepStream::ReadMessage() {
   grpc::ByteBuffer buffer;
@@ -105,6 +137,7 @@ absl::Status StepStream::Join(const v1::Join& join) {
   stream_->set_send_timeout(rank_->session().send_timeout());
   v1::StepResponse response;
   *response.mutable_joined() = rank_->joined();
+  response.mutable_joined()->set_local_socket(local_socket_);
   return stream_->Write(wire::Encode(response)) ? absl::OkStatus()
                                                 : stream_->status();
 }
@@ -112,17 +145,62 @@ absl::Status StepStream::Join(const v1::Join& join) {
 absl::Status StepStream::OnHeader(const v1::StepHeader& header) {
   if (in_step_) return OutOfOrder(request_, "chunk");
   step_ = header.step();
-  absl::Status status = rank_->Begin(header);
+  absl::Status status = FindPlaces(header);
+  if (status.ok()) status = rank_->Begin(header);
   if (status.ok()) in_step_ = true;
   return status;
 }
 
+absl::Status StepStream::FindPlaces(const v1::StepHeader& header) {
+  const v1::Joined& joined = rank_->joined();
+  vector_places_.clear();
+  update_place_ = {};
+  if (header.has_update_place()) {
+    absl::StatusOr<absl::Span<std::byte>> place = FindPlace(
+        *stream_, header.update_place(), "header.update_place",
+        joined.num_parameters() * ElementBytes(joined.update_type()));
+    if (!place.ok()) return place.status();
+    update_place_ = *place;
+  }
+  for (int i = 0; i < header.vectors_size(); ++i) {
+    vector_places_.emplace_back();
+    if (!header.vectors(i).has_place()) continue;
+    const std::string field = absl::StrCat("header.vectors[", i, "].place");
+    absl::StatusOr<absl::Span<std::byte>> place = FindPlace(
+        *stream_, header.vectors(i).place(), field,
+        joined.num_parameters() * ElementBytes(joined.gradient_type()));
+    if (!place.ok()) return place.status();
+    if (Overlap(*place, update_place_)) {
+      return InvalidField("INVALID_OPTION", field, "the update's place",
+                          "a place that has nothing of the update's");
+    }
+    vector_places_.back() = *place;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status StepStream::OnChunk(const v1::VectorChunk& chunk) {
   if (!in_step_) return OutOfOrder(request_, "header or contribution");
-  return rank_->Append({.vector = chunk.vector(),
-                        .offset = chunk.offset(),
-                        .size = data_.size()},
-                       data_.fragments());
+  ChunkPosition position = {.vector = chunk.vector(),
+                            .offset = chunk.offset(),
+                            .size = data_.size()};
+  if (chunk.shared_bytes() == 0) {
+    return rank_->Append(position, data_.fragments());
+  }
+  const wire::Fragment place = position.vector < vector_places_.size()
+                                   ? vector_places_[position.vector]
+                                   : wire::Fragment();
+  if (data_.size() > 0 || position.offset > place.size() ||
+      chunk.shared_bytes() > place.size() - position.offset) {
+    return InvalidField(
+        "PROTOCOL_VIOLATION", "chunk.shared_bytes",
+        absl::StrCat(chunk.shared_bytes(), " bytes at ", position.offset),
+        absl::StrCat("no data, and bytes of the vector's place, which has ",
+                     place.size()));
+  }
+  position.size = chunk.shared_bytes();
+  const wire::Fragment part = place.subspan(position.offset, position.size);
+  return rank_->Append(position, {&part, 1});
 }
 
 absl::Status StepStream::OnContribution(
@@ -130,12 +208,29 @@ absl::Status StepStream::OnContribution(
   absl::Status status = OnHeader(contribution.header());
   if (!status.ok()) return status;
   const uint64_t limit = rank_->joined().max_chunk_bytes();
+  if (contribution.is_shared()) return AppendShared();
   if (data_.size() > limit) {
     return InvalidField("CHUNK_TOO_LARGE", "contribution.data",
                         absl::StrCat(data_.size(), " bytes"),
                         absl::StrCat("at most ", limit, " bytes"));
   }
   return rank_->AppendNext(data_.fragments());
+}
+
+absl::Status StepStream::AppendShared() {
+  for (size_t i = 0; i < vector_places_.size(); ++i) {
+    if (vector_places_[i].empty()) {
+      return InvalidField("PROTOCOL_VIOLATION",
+                          absl::StrCat("header.vectors[", i, "].place"),
+                          "not set", "a place, where is_shared is set");
+    }
+  }
+  if (data_.size() > 0) {
+    return InvalidField("PROTOCOL_VIOLATION", "contribution.data",
+                        absl::StrCat(data_.size(), " bytes"),
+                        "none, where is_shared is set");
+  }
+  return rank_->AppendNext(vector_places_);
 }
 
 absl::Status StepStream::Answer() {
@@ -156,11 +251,19 @@ absl::Status StepStream::SendWhole(const StepReply& reply) {
   v1::StepReply message;
   *message.mutable_result() = *reply.result;
   *message.mutable_trailer() = reply.Trailer(**committed);
-  const grpc::Slice data = WholeUpdate(reply.update);
-  return stream_->Write(
-             wire::EncodeWithData(wire::kReplyField, message, {&data, 1}))
-             ? absl::OkStatus()
-             : stream_->status();
+  bool written;
+  if (update_place_.empty()) {
+    const grpc::Slice data = WholeUpdate(reply.update);
+    written = stream_->Write(
+        wire::EncodeWithData(wire::kReplyField, message, {&data, 1}));
+  } else {
+    std::memcpy(update_place_.data(), reply.update->data(),
+                reply.update->size_bytes());
+    message.set_is_shared(true);
+    written =
+        stream_->Write(wire::EncodeWithData(wire::kReplyField, message, {}));
+  }
+  return written ? absl::OkStatus() : stream_->status();
 }
 
 absl::Status StepStream::SendParts(const StepReply& reply) {
@@ -168,7 +271,7 @@ absl::Status StepStream::SendParts(const StepReply& reply) {
   *response.mutable_result() = *reply.result;
   if (!stream_->Write(wire::Encode(response))) return stream_->status();
   absl::StatusOr<const v1::StepTrailer*> committed =
-      SendUpdate(reply.update, stream_);
+      SendUpdate(reply.update, stream_, update_place_);
   if (!committed.ok()) return committed.status();
   *response.mutable_trailer() = reply.Trailer(**committed);
   return stream_->Write(wire::Encode(response)) ? absl::OkStatus()

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "concord/v1/step.pb.h"
 #include "proto/wire/payload.h"
 #include "server/rpc/stream_table.h"
@@ -19,8 +22,10 @@ namespace concord {
 // Threads: one.
 class StepStream {
  public:
-  // Neither is owned; both outlive the object.
-  StepStream(SessionRegistry* registry, LiveStream* stream);
+  // Neither is owned; both outlive the object. `local_socket`: what Joined
+  // tells of.
+  StepStream(SessionRegistry* registry, LiveStream* stream,
+             std::string local_socket);
 
   // Serves the stream to its end: OK when the client has ended it.
   absl::Status Run();
@@ -40,6 +45,10 @@ class StepStream {
   // Reads one message into request_ and data_; false at the client's end of the
   // stream.
   absl::StatusOr<bool> ReadMessage();
+  // Finds the places of the header's vectors and update in the client's memory.
+  absl::Status FindPlaces(const v1::StepHeader& header);
+  // The whole contribution is in its places.
+  absl::Status AppendShared();
   // The contribution is complete: waits for the round and answers.
   absl::Status Answer();
   absl::Status SendWhole(const StepReply& reply);
@@ -47,10 +56,14 @@ class StepStream {
 
   SessionRegistry* const registry_;
   LiveStream* const stream_;
+  const std::string local_socket_;
 
   v1::StepRequest request_;
   wire::Payload data_;
   bool in_step_ = false;  // A header was read and is not answered yet.
+  // In the client's memory, of the header under way; empty: the stream has it.
+  std::vector<wire::Fragment> vector_places_;
+  absl::Span<std::byte> update_place_;
 
   std::string session_;
   uint32_t rank_number_ = 0;

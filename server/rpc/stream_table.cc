@@ -5,8 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "grpc/grpc.h"
-#include "grpcpp/server_context.h"
 #include "operators/errors.h"
 
 namespace concord {
@@ -22,9 +20,8 @@ absl::Status Draining() {
 
 // ---- LiveStream -------------------------------------------------------------
 
-LiveStream::LiveStream(StreamTable* table, grpc::ServerContext* context,
-                       ByteStream* stream)
-    : table_(table), context_(context), stream_(stream) {}
+LiveStream::LiveStream(StreamTable* table, MessagePipe* pipe)
+    : table_(table), pipe_(pipe) {}
 
 LiveStream::~LiveStream() { table_->Close(this); }
 
@@ -43,14 +40,14 @@ void LiveStream::Leave() {
 
 bool LiveStream::Read(grpc::ByteBuffer* message) {
   if (!Enter(Operation::kRead)) return false;
-  const bool ok = stream_->Read(message);
+  const bool ok = pipe_->Read(message);
   Leave();
   return ok;
 }
 
 bool LiveStream::Write(const grpc::ByteBuffer& message) {
   if (!Enter(Operation::kWrite)) return false;
-  const bool ok = stream_->Write(message);
+  const bool ok = pipe_->Write(message);
   Leave();
   return ok;
 }
@@ -67,12 +64,7 @@ void LiveStream::Cancel(const absl::Status& reason) {
   absl::MutexLock lock(&mutex_);
   if (!reason_.ok()) return;
   reason_ = reason;
-  if (operation_ == Operation::kNone) return;
-  // TryCancel says CANCELLED alone; this is what it does, with a reason.
-  const std::string message(reason.message());
-  grpc_call_cancel_with_status(context_->c_call(),
-                               static_cast<grpc_status_code>(reason.code()),
-                               message.c_str(), nullptr);
+  if (operation_ != Operation::kNone) pipe_->Cancel(reason);
 }
 
 void LiveStream::Occupy() {
@@ -113,7 +105,7 @@ bool LiveStream::is_cancelled() const {
     absl::MutexLock lock(&mutex_);
     if (!reason_.ok()) return true;
   }
-  return context_->IsCancelled();
+  return pipe_->IsCancelled();
 }
 
 absl::Status LiveStream::status() const {
@@ -121,7 +113,7 @@ absl::Status LiveStream::status() const {
     absl::MutexLock lock(&mutex_);
     if (!reason_.ok()) return reason_;
   }
-  if (context_->IsCancelled()) {
+  if (pipe_->IsCancelled()) {
     return absl::CancelledError("the client has left");
   }
   return absl::OkStatus();
@@ -142,7 +134,7 @@ StreamTable::~StreamTable() {
 }
 
 absl::StatusOr<std::unique_ptr<LiveStream>> StreamTable::Open(
-    grpc::ServerContext* context, ByteStream* stream) {
+    MessagePipe* pipe) {
   absl::MutexLock lock(&mutex_);
   if (draining_) return Draining();
   if (streams_.size() >= max_streams_) {
@@ -157,8 +149,7 @@ absl::StatusOr<std::unique_ptr<LiveStream>> StreamTable::Open(
           {"accepted", absl::StrCat(max_streams_)}}},
         absl::StrCat("the server has ", max_streams_, " streams already"));
   }
-  auto live =
-      std::unique_ptr<LiveStream>(new LiveStream(this, context, stream));
+  auto live = std::unique_ptr<LiveStream>(new LiveStream(this, pipe));
   streams_.insert(live.get());
   if (streams_.size() == 1) changed_.SignalAll();  // The watchdog sleeps.
   return live;

@@ -1,10 +1,10 @@
 // The server's live streams: how many, what each is blocked in, and the way to
 // end one from outside.
 //
-// gRPC's synchronous API has no way to interrupt a thread that reads or writes
-// but to cancel its call. So every read and write goes through LiveStream,
-// which knows whether the handler is inside gRPC: Cancel() then ends the call
-// with the reason's code and message; otherwise the handler learns of it at its
+// A thread that reads or writes cannot be interrupted but by cancelling its
+// stream (in gRPC's synchronous API, its call). So every read and write goes
+// through LiveStream, which knows whether the handler is inside one: Cancel()
+// then ends the pipe with the reason; otherwise the handler learns of it at its
 // next read or write and returns the reason itself, with all details.
 //
 // One thread watches all writes: a client that takes nothing for the stream's
@@ -23,17 +23,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/support/byte_buffer.h"
-#include "grpcpp/support/sync_stream.h"
-
-namespace grpc {
-class ServerContext;
-}
+#include "server/rpc/message_pipe.h"
 
 namespace concord {
 
 class StreamTable;
-
-using ByteStream = grpc::ServerReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 // One stream, on its handler's stack. Threads: Read, Write and the rest belong
 // to the handler; Cancel and is_cancelled are safe from any thread.
@@ -63,14 +57,18 @@ class LiveStream {
   // OK, the reason given to Cancel, or CANCELLED when the client is gone.
   absl::Status status() const;
 
+  // The client's memory (message_pipe.h).
+  absl::Span<std::byte> Region(uint32_t number) const {
+    return pipe_->Region(number);
+  }
+
  private:
   friend class StreamTable;
   enum class Operation { kNone, kRead, kWrite };
 
-  LiveStream(StreamTable* table, grpc::ServerContext* context,
-             ByteStream* stream);
+  LiveStream(StreamTable* table, MessagePipe* pipe);
 
-  // Marks the handler as inside gRPC unless the stream was cancelled.
+  // Marks the handler as inside the pipe unless the stream was cancelled.
   bool Enter(Operation operation);
   void Leave();
   void CancelUnoccupied(const absl::Status& reason);
@@ -78,8 +76,7 @@ class LiveStream {
   void CheckWrite(absl::Time now);
 
   StreamTable* const table_;
-  grpc::ServerContext* const context_;
-  ByteStream* const stream_;
+  MessagePipe* const pipe_;
 
   mutable absl::Mutex mutex_;
   Operation operation_ ABSL_GUARDED_BY(mutex_) = Operation::kNone;
@@ -97,11 +94,10 @@ class StreamTable {
   StreamTable(const StreamTable&) = delete;
   StreamTable& operator=(const StreamTable&) = delete;
 
-  // Counts a stream in until the result is destroyed. RESOURCE_EXHAUSTED,
-  // LIMIT_EXCEEDED when there are max_streams; UNAVAILABLE, DRAINING after
-  // StartDraining.
-  absl::StatusOr<std::unique_ptr<LiveStream>> Open(grpc::ServerContext* context,
-                                                   ByteStream* stream);
+  // Counts a stream in until the result is destroyed, before the pipe.
+  // RESOURCE_EXHAUSTED, LIMIT_EXCEEDED when there are max_streams; UNAVAILABLE,
+  // DRAINING after StartDraining.
+  absl::StatusOr<std::unique_ptr<LiveStream>> Open(MessagePipe* pipe);
 
   uint32_t size() const;
 

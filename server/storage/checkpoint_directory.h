@@ -26,7 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "server/storage/file_descriptor.h"
+#include "proto/local/file_descriptor.h"
 #include "server/storage/mapped_file.h"
 
 namespace concord {

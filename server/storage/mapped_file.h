@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "server/storage/file_descriptor.h"
+#include "proto/local/file_descriptor.h"
 
 namespace concord {
 

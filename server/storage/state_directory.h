@@ -17,7 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/storage/checkpoint_directory.h"
-#include "server/storage/file_descriptor.h"
+#include "proto/local/file_descriptor.h"
 #include "server/storage/state_file.h"
 
 namespace concord {

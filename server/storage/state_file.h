@@ -42,7 +42,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "operators/momentum/vector_pool.h"
-#include "server/storage/file_descriptor.h"
+#include "proto/local/file_descriptor.h"
 
 namespace concord {
 

@@ -8,7 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
-#include "server/storage/file_descriptor.h"
+#include "proto/local/file_descriptor.h"
 #include "server/storage/file_status.h"
 #include "tests/server/storage/storage_testing.h"
 

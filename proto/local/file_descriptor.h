@@ -1,6 +1,6 @@
 // Owns one open file descriptor. Threads: one at a time.
-#ifndef CONCORD_SERVER_STORAGE_FILE_DESCRIPTOR_H_
-#define CONCORD_SERVER_STORAGE_FILE_DESCRIPTOR_H_
+#ifndef CONCORD_PROTO_LOCAL_FILE_DESCRIPTOR_H_
+#define CONCORD_PROTO_LOCAL_FILE_DESCRIPTOR_H_
 
 #include <unistd.h>
 
@@ -39,4 +39,4 @@ class FileDescriptor {
 
 }  // namespace concord
 
-#endif  // CONCORD_SERVER_STORAGE_FILE_DESCRIPTOR_H_
+#endif  // CONCORD_PROTO_LOCAL_FILE_DESCRIPTOR_H_
