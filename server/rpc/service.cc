@@ -47,27 +47,23 @@ Service::Service(SessionRegistry* registry, StreamTable* streams, EventLog* log)
   using Handler =
       grpc::internal::BidiStreamingHandler<Service, grpc::ByteBuffer,
                                            grpc::ByteBuffer>;
-  MarkMethodStreamed(MethodIndex("Step"),
-                     new Handler(
-                         [](Service* service, grpc::ServerContext* context,
-                            ByteStream* stream) {
-                           return service->ServeRawStep(context, stream);
-                         },
-                         this));
-  MarkMethodStreamed(MethodIndex("Combine"),
-                     new Handler(
-                         [](Service* service, grpc::ServerContext* context,
-                            ByteStream* stream) {
-                           return service->ServeRawCombine(context, stream);
-                         },
-                         this));
-  MarkMethodStreamed(MethodIndex("Watch"),
-                     new Handler(
-                         [](Service* service, grpc::ServerContext* context,
-                            ByteStream* stream) {
-                           return service->ServeRawWatch(context, stream);
-                         },
-                         this));
+  const auto serve = [this](const char* name,
+                            grpc::Status (Service::*method)(
+                                grpc::ServerContext*, ByteStream*)) {
+    MarkMethodStreamed(
+        MethodIndex(name),
+        new Handler(
+            [method](Service* service, grpc::ServerContext* context,
+                     ByteStream* stream) {
+              return (service->*method)(context, stream);
+            },
+            this));
+  };
+  serve("Step", &Service::ServeRawStep);
+  serve("Combine", &Service::ServeRawCombine);
+  serve("Watch", &Service::ServeRawWatch);
+  serve("ExportSession", &Service::ServeRawExport);
+  serve("ImportSession", &Service::ServeRawImport);
 }
 
 grpc::Status Service::Refuse(const char* method, const absl::Status& status) {
@@ -88,6 +84,13 @@ void Service::OfferLocalSocket(std::string name,
 void Service::ServeLocalStep(FileDescriptor socket) {
   LocalPipe pipe(std::move(socket), shared_memory_);
   pipe.End(ServeStep(&pipe, /*local_socket=*/""));
+}
+
+void Service::LogFailure(const char* event, const absl::Status& status) {
+  if (status.ok() || absl::IsCancelled(status)) return;
+  log_->Write(event, {{"code", CodeName(status)},
+                      {"reason", GetErrorReason(status)},
+                      {"message", std::string(status.message())}});
 }
 
 grpc::Status Service::ServeRawStep(grpc::ServerContext* context,
@@ -122,11 +125,7 @@ grpc::Status Service::ServeRawCombine(grpc::ServerContext* context,
   absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("Combine", live.status());
   const absl::Status status = ServeCombine(registry_, live->get());
-  if (!status.ok()) {
-    log_->Write("combine_failed", {{"code", CodeName(status)},
-                                   {"reason", GetErrorReason(status)},
-                                   {"message", std::string(status.message())}});
-  }
+  LogFailure("combine_failed", status);
   return ToGrpc(status);
 }
 
@@ -136,12 +135,7 @@ grpc::Status Service::ServeRawWatch(grpc::ServerContext* context,
   absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("Watch", live.status());
   const absl::Status status = ServeWatch(registry_, live->get());
-  // Watchers leave when they like: that is no event.
-  if (!absl::IsCancelled(status)) {
-    log_->Write("watch_ended", {{"code", CodeName(status)},
-                                {"reason", GetErrorReason(status)},
-                                {"message", std::string(status.message())}});
-  }
+  LogFailure("watch_ended", status);
   return ToGrpc(status);
 }
 

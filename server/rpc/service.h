@@ -58,13 +58,6 @@ class Service final : public v1::Concord::Service {
   grpc::Status RestoreSession(grpc::ServerContext* context,
                               const v1::RestoreSessionRequest* request,
                               v1::Session* response) override;
-  grpc::Status ExportSession(
-      grpc::ServerContext* context, const v1::ExportSessionRequest* request,
-      grpc::ServerWriter<v1::StateChunk>* stream) override;
-  grpc::Status ImportSession(
-      grpc::ServerContext* context,
-      grpc::ServerReader<v1::ImportSessionRequest>* stream,
-      v1::Session* response) override;
   grpc::Status Solve(grpc::ServerContext* context,
                      const v1::SolveRequest* request,
                      v1::SolveResponse* response) override;
@@ -81,6 +74,10 @@ class Service final : public v1::Concord::Service {
   grpc::Status Restored(const char* event, absl::StatusOr<v1::Session> session,
                         v1::Session* response);
   grpc::Status ServeRawWatch(grpc::ServerContext* context, ByteStream* stream);
+  grpc::Status ServeRawExport(grpc::ServerContext* context, ByteStream* stream);
+  grpc::Status ServeRawImport(grpc::ServerContext* context, ByteStream* stream);
+  // Clients leave when they like: that is no event.
+  void LogFailure(const char* event, const absl::Status& status);
   grpc::Status Refuse(const char* method, const absl::Status& status);
 
   SessionRegistry* const registry_;

@@ -1,23 +1,13 @@
 // The service's methods about checkpoints.
-#include <string>
+#include <memory>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "operators/errors.h"
+#include "proto/wire/codec.h"
 #include "server/rpc/service.h"
+#include "server/rpc/state_streams.h"
 #include "server/rpc/status.h"
 
 namespace concord {
-namespace {
-
-absl::Status Cut() { return absl::CancelledError("the stream was cancelled"); }
-
-absl::Status OutOfOrder(absl::string_view message, absl::string_view accepted) {
-  return InvalidField("PROTOCOL_VIOLATION", "message", message, accepted);
-}
-
-}  // namespace
-
 grpc::Status Service::CreateCheckpoint(
     grpc::ServerContext*, const v1::CreateCheckpointRequest* request,
     v1::Checkpoint* response) {
@@ -59,49 +49,30 @@ grpc::Status Service::Restored(const char* event,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ExportSession(
-    grpc::ServerContext* context, const v1::ExportSessionRequest* request,
-    grpc::ServerWriter<v1::StateChunk>* stream) {
-  absl::StatusOr<SessionSnapshot> snapshot = registry_->Snapshot(*request);
-  if (!snapshot.ok()) return ToGrpc(snapshot.status());
-  v1::StateChunk chunk;
-  return ToGrpc(WriteSnapshot(
-      *std::move(snapshot), [&](absl::Span<const std::byte> piece) {
-        if (context->IsCancelled()) return Cut();
-        chunk.set_data(piece.data(), piece.size());
-        return stream->Write(chunk) ? absl::OkStatus() : Cut();
-      }));
+grpc::Status Service::ServeRawExport(grpc::ServerContext* context,
+                                     ByteStream* stream) {
+  GrpcPipe pipe(context, stream);
+  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
+  if (!live.ok()) return Refuse("ExportSession", live.status());
+  const absl::Status status = ServeExport(registry_, live->get());
+  LogFailure("export_failed", status);
+  return ToGrpc(status);
 }
 
-grpc::Status Service::ImportSession(
-    grpc::ServerContext*, grpc::ServerReader<v1::ImportSessionRequest>* stream,
-    v1::Session* response) {
-  v1::ImportSessionRequest request;
-  if (!stream->Read(&request) || !request.has_target()) {
-    return ToGrpc(OutOfOrder("no target", "a target first"));
+grpc::Status Service::ServeRawImport(grpc::ServerContext* context,
+                                     ByteStream* stream) {
+  GrpcPipe pipe(context, stream);
+  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
+  if (!live.ok()) return Refuse("ImportSession", live.status());
+  absl::StatusOr<v1::Session> session = ServeImport(registry_, live->get());
+  LogFailure("import_failed", session.status());
+  v1::Session response;
+  const grpc::Status status =
+      Restored("session_imported", std::move(session), &response);
+  if (status.ok() && !(*live)->Write(wire::Encode(response))) {
+    return ToGrpc((*live)->status());
   }
-  const v1::ImportSessionRequest::Target target = request.target();
-  const absl::StatusOr<uint64_t> most = registry_->LargestImport(target);
-  if (!most.ok()) return ToGrpc(most.status());
-  std::string file;
-  while (stream->Read(&request)) {
-    if (!request.has_chunk()) {
-      return ToGrpc(OutOfOrder("target", "chunks after the target"));
-    }
-    const std::string& data = request.chunk().data();
-    if (file.size() + data.size() > *most) {
-      return ToGrpc(
-          InvalidField("CHUNK_TOO_LARGE", "chunk.data",
-                       absl::StrCat(file.size() + data.size(), " bytes in all"),
-                       absl::StrCat("at most ", *most)));
-    }
-    file += data;
-  }
-  return Restored("session_imported",
-                  registry_->Import(
-                      target, {reinterpret_cast<const std::byte*>(file.data()),
-                               file.size()}),
-                  response);
+  return status;
 }
 
 }  // namespace concord

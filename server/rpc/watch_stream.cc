@@ -3,30 +3,14 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "concord/v1/checkpoint.pb.h"
 #include "concord/v1/watch.pb.h"
-#include "operators/errors.h"
 #include "proto/wire/codec.h"
+#include "server/rpc/read_message.h"
 #include "server/session/session.h"
 
 namespace concord {
 namespace {
-
-absl::StatusOr<v1::WatchRequest> ReadRequest(LiveStream* stream) {
-  grpc::ByteBuffer buffer;
-  if (!stream->Read(&buffer)) {
-    absl::Status status = stream->status();
-    if (!status.ok()) return status;
-    return InvalidField("PROTOCOL_VIOLATION", "message", "end of the stream",
-                        "a concord.v1.WatchRequest");
-  }
-  v1::WatchRequest request;
-  if (wire::Decode(buffer, &request)) return request;
-  return InvalidField("PROTOCOL_VIOLATION", "message",
-                      absl::StrCat(buffer.Length(), " bytes"),
-                      "a concord.v1.WatchRequest");
-}
 
 // What follows the session's steps, with the stream's timeout set to its.
 absl::StatusOr<std::unique_ptr<Diagnostics::Watcher>> Open(
@@ -43,7 +27,8 @@ absl::StatusOr<std::unique_ptr<Diagnostics::Watcher>> Open(
 }  // namespace
 
 absl::Status ServeWatch(SessionRegistry* registry, LiveStream* stream) {
-  const absl::StatusOr<v1::WatchRequest> request = ReadRequest(stream);
+  const absl::StatusOr<v1::WatchRequest> request =
+      ReadRequest<v1::WatchRequest>(stream);
   if (!request.ok()) return request.status();
   const absl::StatusOr<std::unique_ptr<Diagnostics::Watcher>> watcher =
       Open(registry, *request, stream);

@@ -159,12 +159,20 @@ TEST_F(CheckpointDirectoryTest, AMappingOutlivesItsName) {
   EXPECT_EQ(AsText(mapping.bytes()), "before");
 }
 
-TEST_F(CheckpointDirectoryTest, PruneKeepsTheNewest) {
-  for (const uint64_t step : {1, 20, 3, 40}) ASSERT_TRUE(Put(step, "x").ok());
+TEST_F(CheckpointDirectoryTest, PruneKeepsTheNewestAndOfTheSameTimeTheHighest) {
+  const auto first = std::filesystem::file_time_type::clock::now();
+  int minute = 0;
+  for (const uint64_t step : {20, 1, 30, 3, 40}) {
+    ASSERT_TRUE(Put(step, "x").ok());
+    std::filesystem::last_write_time(
+        checkpoints_->Path(step), first + std::chrono::minutes(minute++ / 2));
+  }
   ASSERT_TRUE(checkpoints_->Prune(7).ok());
-  EXPECT_THAT(Steps(), ElementsAre(1, 3, 20, 40));
+  EXPECT_THAT(Steps(), ElementsAre(1, 3, 20, 30, 40));
+  ASSERT_TRUE(checkpoints_->Prune(4).ok());
+  EXPECT_THAT(Steps(), ElementsAre(3, 20, 30, 40));  // 1 is as old as 20.
   ASSERT_TRUE(checkpoints_->Prune(2).ok());
-  EXPECT_THAT(Steps(), ElementsAre(20, 40));
+  EXPECT_THAT(Steps(), ElementsAre(30, 40));
 }
 
 TEST_F(CheckpointDirectoryTest, WhatIsNotThereIsNotFound) {
