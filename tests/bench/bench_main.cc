@@ -83,7 +83,13 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
                                     const Baselines* baselines, size_t n,
                                     int m) {
   absl::StatusOr<std::unique_ptr<StreamedStep>> step = StreamedStep::Create(
-      {n, m, flags.threads, flags.chunk_bytes, flags.wire_type});
+      {.n = n,
+       .m = m,
+       .threads = flags.threads,
+       .chunk_bytes = flags.chunk_bytes,
+       .wire_type = flags.wire_type,
+       .over_unix_socket = kind == "unix",
+       .shared_memory = kind == "shared"});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
   const std::optional<Target> target = TargetOf(kind, n, m);
@@ -123,7 +129,7 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
 absl::StatusOr<std::vector<Row>> MeasureAll(const Flags& flags,
                                             const Baselines* baselines) {
   std::vector<Row> rows;
-  for (const char* kind : {"embedded", "streamed", "unix"}) {
+  for (const char* kind : {"embedded", "streamed", "unix", "shared"}) {
     if (std::find(flags.only.begin(), flags.only.end(), kind) ==
         flags.only.end()) {
       continue;
@@ -268,12 +274,12 @@ int main(int argc, char** argv) {
       ->transform(CLI::CheckedTransformer(wire_types));
   app.add_option(
          "--only", flags.only,
-         "embedded, streamed (over TCP), unix (over a Unix socket); or one "
-         "alone: solve, the methods' algebra, or durability, steps that "
+         "embedded, streamed (over TCP), unix (over a Unix socket), "
+         "shared (in shared memory); or one alone: solve, the methods' algebra, or durability, steps that "
          "outlive the process")
       ->delimiter(',')
       ->check(CLI::IsMember(
-          {"embedded", "streamed", "unix", "solve", "durability"}));
+          {"embedded", "streamed", "unix", "shared", "solve", "durability"}));
   app.add_option("--state-dir", flags.state_dir,
                  "Folder of the state file that durability is measured with")
       ->check(CLI::ExistingDirectory);

@@ -32,7 +32,12 @@ def main() -> None:
     n = int(float(sys.argv[1])) if len(sys.argv) > 1 else 10**7
     m = 3
     server = subprocess.Popen(
-        [ROOT / "build/bin/concord-server", "--listen=127.0.0.1:0", "--device=cpu"],
+        [
+            ROOT / "build/bin/concord-server",
+            "--listen=127.0.0.1:0",
+            "--device=cpu",
+            "--shared-memory=off",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -53,10 +53,15 @@ def steps_of_a_turn(n: int) -> int:
 
 
 @contextlib.contextmanager
-def running_server(program: Path) -> Iterator[str]:
+def running_server(program: Path, *, shared_memory: bool = False) -> Iterator[str]:
     """A server of its own on a free port, ended with the block."""
     process = subprocess.Popen(
-        [program, "--listen=127.0.0.1:0", f"--threads={THREADS}"],
+        [
+            program,
+            "--listen=127.0.0.1:0",
+            f"--threads={THREADS}",
+            f"--shared-memory={'on' if shared_memory else 'off'}",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -92,7 +97,7 @@ def load_gram_torch(folder: str | None) -> Any:
     return module
 
 
-def contenders(n: int, server: str | None, gram_torch: Any) -> dict[str, Step]:
+def contenders(n: int, servers: dict[str, str], gram_torch: Any) -> dict[str, Step]:
     """Fresh operators, by name."""
     from concord.momentum_operator import PseudoMomentumOperator
 
@@ -101,8 +106,8 @@ def contenders(n: int, server: str | None, gram_torch: Any) -> dict[str, Step]:
             LOSSES, server="", max_vectors_per_step=1
         ).calculate_gradient
     }
-    if server is not None:
-        steps["tcp"] = PseudoMomentumOperator(
+    for name, server in servers.items():
+        steps[name] = PseudoMomentumOperator(
             LOSSES, server=server, max_vectors_per_step=1
         ).calculate_gradient
     if gram_torch is not None:
@@ -127,11 +132,11 @@ def turn(step: Step, gradients: torch.Tensor, reps: int) -> float:
 
 
 def measure(
-    n: int, turns: int, reps: int, server: str | None, gram_torch: Any
+    n: int, turns: int, reps: int, servers: dict[str, str], gram_torch: Any
 ) -> dict[str, Any]:
     torch.manual_seed(0)
     gradients = torch.randn(LOSSES, n)
-    steps = contenders(n, server, gram_torch)
+    steps = contenders(n, servers, gram_torch)
     for step in steps.values():
         for index in range(LOSSES):
             step(index, gradients[index])
@@ -151,7 +156,7 @@ def measure(
             theirs / own for theirs, own in zip(figures[peer], figures[ours])
         )
         for peer in ("conflictfree", "gram_torch")
-        for ours in ("embedded", "tcp")
+        for ours in ("embedded", "tcp", "shared")
         if peer in figures and ours in figures
     }
     row["targets"] = [
@@ -213,10 +218,15 @@ def main() -> int:
     if gram_torch is None:
         print("No baselines: give their folder with --baselines or CONCORD_BASELINES.")
     rows = []
-    with running_server(arguments.server_program) as server:
+    program = arguments.server_program
+    with (
+        running_server(program) as tcp,
+        running_server(program, shared_memory=True) as shared,
+    ):
+        servers = {"tcp": tcp, "shared": shared}
         for n in (int(text) for text in arguments.n.split(",")):
             reps = arguments.reps or steps_of_a_turn(n)
-            rows.append(measure(n, arguments.turns, reps, server, gram_torch))
+            rows.append(measure(n, arguments.turns, reps, servers, gram_torch))
             gc.collect()
             print(f"measured n={n}", file=sys.stderr, flush=True)
     print(table(rows))

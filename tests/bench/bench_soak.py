@@ -130,7 +130,7 @@ def soak(name: str, seconds: float, kills: int, n: int, lines: list[str]) -> Non
             if name == "tcp":
                 where = free_address()
                 options = [f"--listen={where}"]
-            server = Server(folder, *options)
+            server = Server(folder, *options, shared_memory=name == "shared")
             server.start()
             stack.callback(server.kill)
         Worker(where, n).end()  # What comes with the first connection stays.
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--n", type=int, default=100_000)
-    parser.add_argument("--transports", default="embedded,unix,tcp")
+    parser.add_argument("--transports", default="embedded,unix,tcp,shared")
     arguments = parser.parse_args()
     lines: list[str] = []
     threads = [

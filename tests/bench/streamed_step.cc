@@ -25,6 +25,7 @@ class RemoteStep : public StreamedStep {
     server_ = *std::move(server);
 
     ClientOptions client_options;
+    client_options.shared_memory = options.shared_memory;
     if (options.chunk_bytes > 0) {
       client_options.chunk_bytes = options.chunk_bytes;
     }

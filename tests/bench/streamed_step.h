@@ -1,4 +1,4 @@
-// A step over loopback TCP or a Unix socket through the C++ client, from this
+// A step over loopback TCP, a Unix socket or shared memory through the C++ client, from this
 // process to a server of its own: one worker, one updated loss.
 #ifndef CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 #define CONCORD_TESTS_BENCH_STREAMED_STEP_H_
@@ -20,6 +20,7 @@ struct StreamedOptions {
   // Of gradients and updates on the wire; the caller's are float32.
   v1::DataType wire_type = v1::FLOAT32;
   bool over_unix_socket = false;
+  bool shared_memory = false;  // Between this process and the server.
 };
 
 class StreamedStep {

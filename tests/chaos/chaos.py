@@ -115,9 +115,14 @@ class Disturber:
 
 
 def disturbed(
-    directory: Path, steps: int, length: int, seed: int, plan: dict[str, int]
+    directory: Path,
+    steps: int,
+    length: int,
+    seed: int,
+    shared_memory: bool,
+    plan: dict[str, int],
 ) -> tuple[list[list[str]], dict[str, Any], collections.Counter[str]]:
-    server = Server(directory)
+    server = Server(directory, shared_memory=shared_memory)
     server.start()
     relay = Relay(server.socket)
     job = Job(relay.address, RANKS, length, steps, OPTIONS)
@@ -151,13 +156,21 @@ def differences(
 
 
 def run(
-    directory: Path, steps: int, length: int, seed: int, **plan: int
+    directory: Path,
+    steps: int,
+    length: int,
+    seed: int,
+    shared_memory: bool = False,
+    **plan: int,
 ) -> collections.Counter[str]:
-    """Raises AssertionError where anything differs; else what has happened."""
+    """Raises AssertionError where anything differs; else what has happened.
+
+    With `shared_memory` the relay has nothing to cut: `plan` must have no cuts.
+    """
     (directory / "calm").mkdir()
     (directory / "disturbed").mkdir()
     calm = undisturbed(directory / "calm", steps, length)
-    *found, counts = disturbed(directory / "disturbed", steps, length, seed, plan)
+    *found, counts = disturbed(directory / "disturbed", steps, length, seed, shared_memory, plan)
     different = differences(calm, (found[0], found[1]))
     assert not different, f"seed {seed}: not the same: {different}"
     assert counts["steps left when all had happened"] > 0, "the job was over too early"
@@ -179,7 +192,12 @@ def main() -> None:
         "between": 5,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument(
+        "--shared-memory", action="store_true", help="instead of a connection that is cut"
+    )
     arguments = vars(parser.parse_args())
+    if arguments["shared_memory"]:
+        arguments["cuts"] = 0
     begin = time.monotonic()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as directory:

@@ -21,8 +21,8 @@ SERVER = Path(os.environ.get("CONCORD_BUILD", ROOT / "build")) / "bin" / "concor
 class Server:
     """A concord-server on a Unix socket, with a state directory; dies and comes back."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        self._options = options
+    def __init__(self, directory: Path, *options: str, shared_memory: bool = False) -> None:
+        self._options = (f"--shared-memory={'on' if shared_memory else 'off'}", *options)
         self.socket = str(directory / "socket")
         self._state = directory / "state"
         self._process: Optional[subprocess.Popen[bytes]] = None

@@ -23,13 +23,14 @@ torch.set_num_threads(1)
 class Server:
     """A running concord-server; `tcp` and `unix` are its addresses."""
 
-    def __init__(self, directory, *options):
+    def __init__(self, directory, *options, shared_memory=True):
         self.unix = f"unix:{directory}/concord.sock"
         command = [
             SERVER,
             "--listen=127.0.0.1:0",
             f"--listen={self.unix}",
             "--device=cpu",
+            f"--shared-memory={'on' if shared_memory else 'off'}",
         ]
         self.process = subprocess.Popen(
             [*map(str, command), "--threads=1", *options],
@@ -60,7 +61,15 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    running = Server(tmp_path_factory.mktemp("server"))
+    running = Server(tmp_path_factory.mktemp("server"), shared_memory=False)
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def sharing_server(tmp_path_factory):
+    """One whose workers pass vectors in shared memory."""
+    running = Server(tmp_path_factory.mktemp("sharing_server"))
     yield running
     assert running.stop() == 0
 
@@ -78,11 +87,13 @@ def _no_server_by_default(monkeypatch):
     monkeypatch.delenv("CONCORD_SERVER", raising=False)
 
 
-@pytest.fixture(params=["embedded", "tcp", "unix"])
+@pytest.fixture(params=["embedded", "tcp", "unix", "shared"])
 def where(request):
-    """Keywords for an operator: embedded, over TCP, over a Unix socket."""
+    """Keywords for an operator: embedded, over TCP, a Unix socket, in shared memory."""
     if request.param == "embedded":
         return {"server": ""}
+    if request.param == "shared":
+        return {"server": request.getfixturevalue("sharing_server").tcp}
     return {"server": getattr(request.getfixturevalue("server"), request.param)}
 
 

@@ -110,6 +110,7 @@ class RemoteSession:
         epoch: int = 0,
         resume_step: int | None = None,
         chunk_bytes: int = 0,
+        shared_memory: bool = True,
         timeout: float = 20.0,
     ) -> None: ...
     def step(

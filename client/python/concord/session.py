@@ -112,6 +112,7 @@ class Session:
         idle_ttl: Optional[float] = None,
         resume_step: Optional[int] = None,
         chunk_bytes: Optional[int] = None,
+        shared_memory: bool = True,
         stale_after: int = 0,
         min_relative_norm: float = 0.0,
         min_workers: Optional[int] = None,
@@ -171,6 +172,7 @@ class Session:
             ),
             "restore_from": restore_from or "",
             "chunk_bytes": chunk_bytes or 0,
+            "shared_memory": shared_memory,
         }
         self._travels = None
         if gradient_type is not None:

@@ -31,14 +31,16 @@ std::unique_ptr<RemoteSession> OpenSession(
     const std::string& session_id, std::optional<OperatorOptions> options,
     const std::string& session_options, const std::string& restore_from,
     uint32_t rank, const std::string& uid, uint64_t epoch,
-    std::optional<uint64_t> resume_step, size_t chunk_bytes, double timeout) {
+    std::optional<uint64_t> resume_step, size_t chunk_bytes,
+    bool shared_memory, double timeout) {
   RemoteSettings settings{.server = server,
                           .session_id = session_id,
                           .options = std::move(options),
                           .session = ParseJson<v1::Session>(session_options),
                           .restore_from = restore_from,
                           .worker = {},
-                          .chunk_bytes = chunk_bytes};
+                          .chunk_bytes = chunk_bytes,
+                          .shared_memory = shared_memory};
   settings.worker.rank = rank;
   settings.worker.uid = uid;
   settings.worker.epoch = epoch;
@@ -193,6 +195,7 @@ void BindSession(nb::module_& module) {
            nb::arg("restore_from") = "", nb::arg("rank") = 0,
            nb::arg("uid") = "", nb::arg("epoch") = 0,
            nb::arg("resume_step") = nb::none(), nb::arg("chunk_bytes") = 0,
+           nb::arg("shared_memory") = true,
            nb::arg("timeout") = 20.0)
       .def("step", &Step, nb::arg("indexes"), nb::arg("addresses"),
            nb::arg("sample_weights"), nb::arg("loss_indexes"),

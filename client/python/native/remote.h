@@ -31,6 +31,7 @@ struct RemoteSettings {
   std::string restore_from;
   WorkerOptions worker;    // `session` is filled from session_id.
   size_t chunk_bytes = 0;  // 0: the client's default.
+  bool shared_memory = true;
 };
 
 // Threads: any; one step at a time. Holds no Python object and needs no GIL.
