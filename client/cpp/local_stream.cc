@@ -25,10 +25,9 @@ absl::Status ReadEnd(const grpc::Slice& bytes) {
   if (!end.ParseFromArray(bytes.begin(), static_cast<int>(bytes.size()))) {
     return absl::DataLossError("the server ended the stream unreadably");
   }
-  return FromGrpc(
-      grpc::Status(static_cast<grpc::StatusCode>(end.code()), end.message(),
-                   std::string(reinterpret_cast<const char*>(bytes.begin()),
-                               bytes.size())));
+  return FromGrpc(grpc::Status(
+      static_cast<grpc::StatusCode>(end.code()), end.message(),
+      std::string(reinterpret_cast<const char*>(bytes.begin()), bytes.size())));
 }
 
 }  // namespace
@@ -60,9 +59,10 @@ bool LocalStream::Wait(int descriptor, short events, const Limit& limit) {
 bool LocalStream::Send(Kind kind, absl::Span<const grpc::Slice> parts, int file,
                        const Limit& limit) {
   if (broken_ || ended_ || !limited_.ok()) return false;
-  broken_ = !socket_.Write(kind, parts, file, [&](int descriptor, short events) {
-    return Wait(descriptor, events, limit);
-  });
+  broken_ =
+      !socket_.Write(kind, parts, file, [&](int descriptor, short events) {
+        return Wait(descriptor, events, limit);
+      });
   return !broken_;
 }
 

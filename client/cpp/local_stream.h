@@ -27,6 +27,10 @@ class LocalStream final : public MessageStream {
 
   explicit LocalStream(FileDescriptor socket) : socket_(std::move(socket)) {}
 
+  // The server learns of it at once, though a forked child may have the socket,
+  // too.
+  ~LocalStream() override { socket_.EndAll(); }
+
   // Nothing is held of a message that was written: what was lent is free again
   // when Write returns.
   bool Write(const grpc::ByteBuffer& message, const Limit& limit) override;
@@ -45,15 +49,15 @@ class LocalStream final : public MessageStream {
  private:
   // Any message; false as for Read.
   bool Receive(local::MessageSocket::Message* message, const Limit& limit);
-  bool Send(local::MessageSocket::Kind kind, absl::Span<const grpc::Slice> parts,
-            int file, const Limit& limit);
+  bool Send(local::MessageSocket::Kind kind,
+            absl::Span<const grpc::Slice> parts, int file, const Limit& limit);
   // Waits for the socket, no longer than the limit allows.
   bool Wait(int descriptor, short events, const Limit& limit);
 
   local::MessageSocket socket_;
   uint32_t regions_ = 0;
-  bool ended_ = false;   // Nothing more can be read.
-  bool broken_ = false;  // Nothing more can be written.
+  bool ended_ = false;    // Nothing more can be read.
+  bool broken_ = false;   // Nothing more can be written.
   absl::Status limited_;  // Not OK: the limit has ended the stream.
   // How the server has ended it; UNAVAILABLE where it did not say.
   absl::Status end_;

@@ -114,10 +114,14 @@ absl::Status WorkerSession::Impl::Join(const Limit& limit) {
       std::make_unique<Connection>(MakeChannel(server_, client_), kStepMethod),
       limit);
   if (!status.ok() || !client_.shared_memory ||
-      joined_.local_socket().empty()) {
+      joined_.local_socket().empty() ||
+      std::exchange(avoid_local_socket_, false)) {
     return status;
   }
-  return JoinLocally(limit);
+  const absl::Status local = JoinLocally(limit);
+  // A server that has no thread left for its socket may have one for gRPC.
+  avoid_local_socket_ = !local.ok();
+  return local;
 }
 
 absl::Status WorkerSession::Impl::JoinLocally(const Limit& limit) {
@@ -214,9 +218,9 @@ size_t WorkerSession::Impl::ChunkBytes() const {
   return std::min<size_t>(client_.chunk_bytes, joined_.max_chunk_bytes());
 }
 
-bool WorkerSession::Impl::SendShared(
-    const v1::StepHeader& header, absl::Span<const StepVector> contributions,
-    const Limit& limit) {
+bool WorkerSession::Impl::SendShared(const v1::StepHeader& header,
+                                     absl::Span<const StepVector> contributions,
+                                     const Limit& limit) {
   const size_t size =
       joined_.num_parameters() * ElementBytes(joined_.gradient_type());
   const auto type_of = [this](const StepVector& contribution) {

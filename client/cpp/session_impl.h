@@ -88,6 +88,7 @@ class WorkerSession::Impl {
   uint32_t micro_batches_ = 0;  // Sent of that step, on this connection.
   absl::Status ended_;          // Not OK: what every Step returns from now on.
   std::unique_ptr<MessageStream> connection_;  // Null: to be joined anew.
+  bool avoid_local_socket_ = false;            // The last try on it has failed.
   std::unique_ptr<SharedVectors> shared_;      // Null: vectors are sent.
 };
 

@@ -41,8 +41,7 @@ absl::Status SharedVectors::FindUpdate(const v1::StepResponse& message,
         absl::StrCat("the server wrote ", size, " shared bytes at offset ",
                      begin, " of an update of ", update_bytes_));
   }
-  const wire::Fragment part =
-      places_[0].region.bytes().subspan(begin, size);
+  const wire::Fragment part = places_[0].region.bytes().subspan(begin, size);
   *data = wire::Payload({wire::BorrowSlice(part)}, 0, size);
   return absl::OkStatus();
 }

@@ -85,11 +85,10 @@ bool TakeFiles(msghdr* header, std::deque<FileDescriptor>* files) {
 absl::StatusOr<Listener> Listen() {
   std::random_device random;
   Listener listener;
-  listener.name =
-      absl::StrCat("concord-", absl::Hex(random(), absl::kZeroPad8),
-                   absl::Hex(random(), absl::kZeroPad8),
-                   absl::Hex(random(), absl::kZeroPad8),
-                   absl::Hex(random(), absl::kZeroPad8));
+  listener.name = absl::StrCat("concord-", absl::Hex(random(), absl::kZeroPad8),
+                               absl::Hex(random(), absl::kZeroPad8),
+                               absl::Hex(random(), absl::kZeroPad8),
+                               absl::Hex(random(), absl::kZeroPad8));
   listener.socket = NewSocket();
   if (!listener.socket.is_open()) return Failed("socket()");
   const Address address(listener.name);
@@ -243,7 +242,8 @@ bool MessageSocket::Write(Kind kind, absl::Span<const grpc::Slice> parts,
       left -= pieces[first++].iov_len;
     }
     if (left > 0) {
-      pieces[first].iov_base = static_cast<char*>(pieces[first].iov_base) + left;
+      pieces[first].iov_base =
+          static_cast<char*>(pieces[first].iov_base) + left;
       pieces[first].iov_len -= left;
     }
   }
@@ -252,6 +252,8 @@ bool MessageSocket::Write(Kind kind, absl::Span<const grpc::Slice> parts,
 }
 
 void MessageSocket::EndWrites() { ::shutdown(socket_.get(), SHUT_WR); }
+
+void MessageSocket::EndAll() { ::shutdown(socket_.get(), SHUT_RDWR); }
 
 void MessageSocket::EndReads() { ::shutdown(socket_.get(), SHUT_RD); }
 

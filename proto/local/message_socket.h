@@ -2,8 +2,8 @@
 // Unix stream socket without a name in any file system.
 //
 // On the wire every message is a head of 8 bytes (length, then kind; 32 bits
-// each, in the machine's byte order) and `length` bytes. The kinds, for one worker's Step
-// stream:
+// each, in the machine's byte order) and `length` bytes. The kinds, for one
+// worker's Step stream:
 //
 //   kMessage        a concord.v1.StepRequest or StepResponse, as on gRPC
 //   kEnd            by the server, its last: a google.rpc.Status, empty for OK
@@ -88,6 +88,8 @@ class MessageSocket {
 
   // The peer sees the end of the messages.
   void EndWrites();
+  // The peer sees that nobody is there.
+  void EndAll();
   // Any thread: no more messages come in, and a poll() of the socket returns.
   void EndReads();
   // Any thread: the peer's process has closed its socket, or ended.

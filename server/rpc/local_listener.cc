@@ -29,9 +29,9 @@ absl::StatusOr<std::unique_ptr<LocalListener>> LocalListener::Start(
     return absl::UnavailableError(
         absl::StrCat("eventfd: ", std::strerror(errno)));
   }
-  auto started = absl::WrapUnique(
-      new LocalListener(*std::move(listener), std::move(wake), max_connections,
-                        std::move(serve)));
+  auto started =
+      absl::WrapUnique(new LocalListener(*std::move(listener), std::move(wake),
+                                         max_connections, std::move(serve)));
   started->thread_ = std::thread([raw = started.get()] { raw->Run(); });
   return started;
 }

@@ -48,8 +48,8 @@ bool LocalPipe::Read(grpc::ByteBuffer* message) {
 }
 
 bool LocalPipe::Take(FileDescriptor file) {
-  const Kind answer = Map(std::move(file)).ok() ? Kind::kRegionTaken
-                                                : Kind::kRegionRefused;
+  const Kind answer =
+      Map(std::move(file)).ok() ? Kind::kRegionTaken : Kind::kRegionRefused;
   return socket_.Write(answer, {}, /*file=*/-1,
                        [this](int descriptor, short events) {
                          return Wait(descriptor, events);

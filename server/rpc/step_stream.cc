@@ -51,11 +51,11 @@ absl::StatusOr<absl::Span<std::byte>> FindPlace(const LiveStream& stream,
   }
   if (place.offset() % kAlignment != 0 || bytes > region.size() ||
       place.offset() > region.size() - bytes) {
-    return InvalidField("INVALID_OPTION", absl::StrCat(field, ".offset"),
-                        absl::StrCat(place.offset()),
-                        absl::StrCat("a multiple of ", kAlignment, " with ",
-                                     bytes, " bytes behind it in the region's ",
-                                     region.size()));
+    return InvalidField(
+        "INVALID_OPTION", absl::StrCat(field, ".offset"),
+        absl::StrCat(place.offset()),
+        absl::StrCat("a multiple of ", kAlignment, " with ", bytes,
+                     " bytes behind it in the region's ", region.size()));
   }
   return region.subspan(place.offset(), bytes);
 }
@@ -156,9 +156,9 @@ absl::Status StepStream::FindPlaces(const v1::StepHeader& header) {
   vector_places_.clear();
   update_place_ = {};
   if (header.has_update_place()) {
-    absl::StatusOr<absl::Span<std::byte>> place = FindPlace(
-        *stream_, header.update_place(), "header.update_place",
-        joined.num_parameters() * ElementBytes(joined.update_type()));
+    absl::StatusOr<absl::Span<std::byte>> place =
+        FindPlace(*stream_, header.update_place(), "header.update_place",
+                  joined.num_parameters() * ElementBytes(joined.update_type()));
     if (!place.ok()) return place.status();
     update_place_ = *place;
   }
@@ -181,9 +181,8 @@ absl::Status StepStream::FindPlaces(const v1::StepHeader& header) {
 
 absl::Status StepStream::OnChunk(const v1::VectorChunk& chunk) {
   if (!in_step_) return OutOfOrder(request_, "header or contribution");
-  ChunkPosition position = {.vector = chunk.vector(),
-                            .offset = chunk.offset(),
-                            .size = data_.size()};
+  ChunkPosition position = {
+      .vector = chunk.vector(), .offset = chunk.offset(), .size = data_.size()};
   if (chunk.shared_bytes() == 0) {
     return rank_->Append(position, data_.fragments());
   }

@@ -82,14 +82,14 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
 absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
                                     const Baselines* baselines, size_t n,
                                     int m) {
-  absl::StatusOr<std::unique_ptr<StreamedStep>> step = StreamedStep::Create(
-      {.n = n,
-       .m = m,
-       .threads = flags.threads,
-       .chunk_bytes = flags.chunk_bytes,
-       .wire_type = flags.wire_type,
-       .over_unix_socket = kind == "unix",
-       .shared_memory = kind == "shared"});
+  absl::StatusOr<std::unique_ptr<StreamedStep>> step =
+      StreamedStep::Create({.n = n,
+                            .m = m,
+                            .threads = flags.threads,
+                            .chunk_bytes = flags.chunk_bytes,
+                            .wire_type = flags.wire_type,
+                            .over_unix_socket = kind == "unix",
+                            .shared_memory = kind == "shared"});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
   const std::optional<Target> target = TargetOf(kind, n, m);
@@ -272,11 +272,11 @@ int main(int argc, char** argv) {
                  "Type in which a streamed step's vectors travel, either way: "
                  "fp32, bf16 or fp16 (raw_echo's bytes are fp32's)")
       ->transform(CLI::CheckedTransformer(wire_types));
-  app.add_option(
-         "--only", flags.only,
-         "embedded, streamed (over TCP), unix (over a Unix socket), "
-         "shared (in shared memory); or one alone: solve, the methods' algebra, or durability, steps that "
-         "outlive the process")
+  app.add_option("--only", flags.only,
+                 "embedded, streamed (over TCP), unix (over a Unix socket), "
+                 "shared (in shared memory); or one alone: solve, the methods' "
+                 "algebra, or durability, steps that "
+                 "outlive the process")
       ->delimiter(',')
       ->check(CLI::IsMember(
           {"embedded", "streamed", "unix", "shared", "solve", "durability"}));

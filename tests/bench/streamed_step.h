@@ -1,5 +1,6 @@
-// A step over loopback TCP, a Unix socket or shared memory through the C++ client, from this
-// process to a server of its own: one worker, one updated loss.
+// A step over loopback TCP, a Unix socket or shared memory through the C++
+// client, from this process to a server of its own: one worker, one updated
+// loss.
 #ifndef CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 #define CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 

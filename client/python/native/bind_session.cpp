@@ -31,8 +31,8 @@ std::unique_ptr<RemoteSession> OpenSession(
     const std::string& session_id, std::optional<OperatorOptions> options,
     const std::string& session_options, const std::string& restore_from,
     uint32_t rank, const std::string& uid, uint64_t epoch,
-    std::optional<uint64_t> resume_step, size_t chunk_bytes,
-    bool shared_memory, double timeout) {
+    std::optional<uint64_t> resume_step, size_t chunk_bytes, bool shared_memory,
+    double timeout) {
   RemoteSettings settings{.server = server,
                           .session_id = session_id,
                           .options = std::move(options),
@@ -195,8 +195,7 @@ void BindSession(nb::module_& module) {
            nb::arg("restore_from") = "", nb::arg("rank") = 0,
            nb::arg("uid") = "", nb::arg("epoch") = 0,
            nb::arg("resume_step") = nb::none(), nb::arg("chunk_bytes") = 0,
-           nb::arg("shared_memory") = true,
-           nb::arg("timeout") = 20.0)
+           nb::arg("shared_memory") = true, nb::arg("timeout") = 20.0)
       .def("step", &Step, nb::arg("indexes"), nb::arg("addresses"),
            nb::arg("sample_weights"), nb::arg("loss_indexes"),
            nb::arg("losses"), nb::arg("loss_weights"), nb::arg("active"),
