@@ -18,8 +18,8 @@ struct ServerOptions {
   std::string device = "auto";  // auto, cpu, cuda, cuda:<i>
   int threads = 1;
   Limits limits;
-  std::string state_dir;  // Empty: nothing is durable.
-  std::string crash_at;   // Of tests: "phase:count".
+  std::string state_dir;                 // Empty: nothing is durable.
+  std::string crash_at;                  // Of tests: "phase:count".
   uint64_t max_shared_memory_bytes = 0;  // 0: no shared memory.
   absl::Duration drain_timeout = absl::Seconds(30);
 };
