@@ -1,6 +1,7 @@
 // Vectors in memory that client and server share: the bits of a stream over
 // gRPC, and nothing that a client writes there can harm the server.
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <random>
@@ -309,7 +310,8 @@ class ForgedMessages : public SharedMemory {
 
   static constexpr size_t kBytes = 64 << 10;
   static constexpr size_t kUpdateOffset = 32 << 10;
-  const Limit limit_{absl::Seconds(20), {}};
+  const std::function<bool()> never_;  // The limit refers to it.
+  const Limit limit_{absl::Seconds(20), never_};
   std::string name_;
   uint64_t incarnation_ = 0;
   uint64_t epoch_ = 0;
