@@ -16,8 +16,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/storage/checkpoint_directory.h"
 #include "proto/local/file_descriptor.h"
+#include "server/storage/checkpoint_directory.h"
 #include "server/storage/state_file.h"
 
 namespace concord {
