@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -71,7 +72,8 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
     floors.push_back(*floor);
     ratios.push_back(times->median / *floor);
   }
-  Row row{"embedded", n, m, FigureOf(ours), (*step)->TakePhases(), {}, {}, {}};
+  Row row{"embedded", n,  m, FigureOf(ours), (*step)->TakePhases(), {}, {},
+          {},         {}, {}};
   if (baselines != nullptr) {
     row.floor = FigureOf(floors);
     row.ratio = Median(ratios);
@@ -89,7 +91,8 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
                             .chunk_bytes = flags.chunk_bytes,
                             .wire_type = flags.wire_type,
                             .over_unix_socket = kind == "unix",
-                            .shared_memory = kind == "shared"});
+                            .shared_memory = false,
+                            .ranks = 1});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
   const std::optional<Target> target = TargetOf(kind, n, m);
@@ -117,7 +120,7 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
     }
     ratios.push_back(times->median / against);
   }
-  Row row{kind, n, m, FigureOf(ours), {}, {}, {}, {}};
+  Row row{kind, n, m, FigureOf(ours), {}, {}, {}, {}, {}, {}};
   if (baselines != nullptr) {
     row.echo = FigureOf(echoes);
     if (add_floor) row.floor = FigureOf(floors);
@@ -126,20 +129,84 @@ absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
   return row;
 }
 
+// One worker in shared memory, or a round of m ranks with one loss each,
+// against the step of as many losses in one process.
+absl::StatusOr<Row> MeasureAgainstEmbedded(const Flags& flags,
+                                           const std::string& kind,
+                                           const Baselines* baselines, size_t n,
+                                           int m) {
+  const bool is_round = kind != "shared";
+  const bool add_echo = kind == "round_tcp";
+  absl::StatusOr<std::unique_ptr<StreamedStep>> step =
+      StreamedStep::Create({.n = n,
+                            .m = m,
+                            .threads = flags.threads,
+                            .chunk_bytes = flags.chunk_bytes,
+                            .wire_type = flags.wire_type,
+                            .over_unix_socket = false,
+                            .shared_memory = !add_echo,
+                            .ranks = is_round ? m : 1});
+  if (!step.ok()) return step.status();
+  absl::StatusOr<std::unique_ptr<EmbeddedStep>> embedded =
+      EmbeddedStep::Create(n, m, MakeCpuKernels(flags.threads),
+                           flags.update_cosines, {}, is_round ? m : 1);
+  if (!embedded.ok()) return embedded.status();
+  std::vector<float> from(n, 1), to(n);
+  const int steps = StepsOfATurn(flags, n);
+  std::vector<TurnTimes> ours, alone, copies;
+  std::vector<double> echoes, ratios;
+  for (int turn = 0; turn < flags.turns; ++turn) {
+    absl::StatusOr<TurnTimes> times =
+        Turn(steps, [&] { return (*step)->Run(); });
+    if (!times.ok()) return times.status();
+    ours.push_back(*times);
+    times = Turn(steps, [&] { return (*embedded)->Run(); });
+    if (!times.ok()) return times.status();
+    alone.push_back(*times);
+    times = Turn(steps, [&] {
+      std::memcpy(to.data(), from.data(), n * sizeof(float));
+      from[0] += to[n - 1];
+      return absl::OkStatus();
+    });
+    if (!times.ok()) return times.status();
+    copies.push_back(*times);
+    double against = alone.back().median;
+    if (!is_round) against += 2 * copies.back().median + .06;
+    if (add_echo) {
+      if (baselines == nullptr) continue;
+      const absl::StatusOr<double> echo =
+          baselines->EchoMs(static_cast<size_t>(m) * n * sizeof(float), steps);
+      if (!echo.ok()) return echo.status();
+      echoes.push_back(*echo);
+      against += *echo;
+    }
+    ratios.push_back(ours.back().median / against);
+  }
+  Row row{
+      kind, n, m, FigureOf(ours), {}, {}, {}, FigureOf(alone), FigureOf(copies),
+      {}};
+  if (!echoes.empty()) row.echo = FigureOf(echoes);
+  if (!ratios.empty()) row.ratio = Median(ratios);
+  return row;
+}
+
 absl::StatusOr<std::vector<Row>> MeasureAll(const Flags& flags,
                                             const Baselines* baselines) {
   std::vector<Row> rows;
-  for (const char* kind : {"embedded", "streamed", "unix", "shared"}) {
+  for (const char* kind :
+       {"embedded", "streamed", "unix", "shared", "round", "round_tcp"}) {
     if (std::find(flags.only.begin(), flags.only.end(), kind) ==
         flags.only.end()) {
       continue;
     }
     for (const size_t n : flags.sizes) {
       for (const int m : flags.losses) {
+        const std::string name = kind;
         absl::StatusOr<Row> row =
-            absl::string_view(kind) == "embedded"
-                ? MeasureEmbedded(flags, baselines, n, m)
-                : MeasureStreamed(flags, kind, baselines, n, m);
+            name == "embedded" ? MeasureEmbedded(flags, baselines, n, m)
+            : name == "streamed" || name == "unix"
+                ? MeasureStreamed(flags, name, baselines, n, m)
+                : MeasureAgainstEmbedded(flags, name, baselines, n, m);
         if (!row.ok()) return row.status();
         rows.push_back(*std::move(row));
         std::fprintf(stderr, "measured %s n=%zu m=%d\n", kind, n, m);
@@ -272,14 +339,15 @@ int main(int argc, char** argv) {
                  "Type in which a streamed step's vectors travel, either way: "
                  "fp32, bf16 or fp16 (raw_echo's bytes are fp32's)")
       ->transform(CLI::CheckedTransformer(wire_types));
-  app.add_option("--only", flags.only,
-                 "embedded, streamed (over TCP), unix (over a Unix socket), "
-                 "shared (in shared memory); or one alone: solve, the methods' "
-                 "algebra, or durability, steps that "
-                 "outlive the process")
+  app.add_option(
+         "--only", flags.only,
+         "embedded, streamed (over TCP), unix (over a Unix socket), shared (in "
+         "shared memory), round and round_tcp (m ranks with one loss each, in "
+         "shared memory and over TCP); or one alone: solve, the methods' "
+         "algebra, or durability, steps that outlive the process")
       ->delimiter(',')
-      ->check(CLI::IsMember(
-          {"embedded", "streamed", "unix", "shared", "solve", "durability"}));
+      ->check(CLI::IsMember({"embedded", "streamed", "unix", "shared", "round",
+                             "round_tcp", "solve", "durability"}));
   app.add_option("--state-dir", flags.state_dir,
                  "Folder of the state file that durability is measured with")
       ->check(CLI::ExistingDirectory);

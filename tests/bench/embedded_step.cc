@@ -3,7 +3,7 @@
 #include <random>
 #include <utility>
 
-#include "absl/types/span.h"
+#include "absl/container/inlined_vector.h"
 #include "tests/bench/measurement.h"
 
 namespace concord::bench {
@@ -21,16 +21,16 @@ std::vector<std::vector<float>> RandomGradients(int m, size_t n) {
 
 absl::StatusOr<std::unique_ptr<EmbeddedStep>> EmbeddedStep::Create(
     size_t n, int m, std::shared_ptr<Kernels> kernels, bool with_update_cosines,
-    OperatorStorage storage) {
+    OperatorStorage storage, int updated) {
   OperatorOptions options;
   options.num_vectors = m;
   options.num_parameters = n;
-  options.max_vectors_per_step = 1;
+  options.max_vectors_per_step = updated;
   absl::StatusOr<std::unique_ptr<MomentumOperator>> made =
       MomentumOperator::Create(options, std::move(kernels), std::move(storage));
   if (!made.ok()) return made.status();
   std::unique_ptr<EmbeddedStep> step(
-      new EmbeddedStep(n, m, with_update_cosines, *std::move(made)));
+      new EmbeddedStep(n, m, updated, with_update_cosines, *std::move(made)));
   for (int i = 0; i < m; ++i) {
     const absl::Status status = step->Run();
     if (!status.ok()) return status;
@@ -39,19 +39,25 @@ absl::StatusOr<std::unique_ptr<EmbeddedStep>> EmbeddedStep::Create(
   return step;
 }
 
-EmbeddedStep::EmbeddedStep(size_t n, int m, bool with_update_cosines,
+EmbeddedStep::EmbeddedStep(size_t n, int m, int updated,
+                           bool with_update_cosines,
                            std::unique_ptr<MomentumOperator> momentum_operator)
-    : with_update_cosines_(with_update_cosines),
+    : updated_(static_cast<size_t>(updated)),
+      with_update_cosines_(with_update_cosines),
       operator_(std::move(momentum_operator)),
       gradients_(RandomGradients(m, n)),
       update_(n) {}
 
 absl::Status EmbeddedStep::Run() {
-  const int index = static_cast<int>(step_++ % gradients_.size());
-  const void* const gradient = gradients_[static_cast<size_t>(index)].data();
+  absl::InlinedVector<int, 4> indexes;
+  absl::InlinedVector<const void*, 4> gradients;
+  for (size_t i = 0; i < updated_; ++i) {
+    const size_t index = next_++ % gradients_.size();
+    indexes.push_back(static_cast<int>(index));
+    gradients.push_back(gradients_[index].data());
+  }
   Stopwatch watch;
-  absl::Status status = operator_->Ingest(absl::MakeConstSpan(&index, 1),
-                                          absl::MakeConstSpan(&gradient, 1));
+  absl::Status status = operator_->Ingest(indexes, gradients);
   if (!status.ok()) return status;
   ingest_.push_back(watch.Lap());
   status = operator_->Solve({}, {});

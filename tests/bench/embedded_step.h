@@ -1,8 +1,9 @@
 // A step of the engine in the caller's process, on the caller's own vectors:
-// Ingest, Solve and Commit of M-ConFIG with one updated loss.
+// Ingest, Solve and Commit of M-ConFIG with one updated loss, or several.
 #ifndef CONCORD_TESTS_BENCH_EMBEDDED_STEP_H_
 #define CONCORD_TESTS_BENCH_EMBEDDED_STEP_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,9 +23,9 @@ class EmbeddedStep {
   // All losses are seen once before it returns: every step is a live one.
   static absl::StatusOr<std::unique_ptr<EmbeddedStep>> Create(
       size_t n, int m, std::shared_ptr<Kernels> kernels,
-      bool with_update_cosines, OperatorStorage storage = {});
+      bool with_update_cosines, OperatorStorage storage = {}, int updated = 1);
 
-  // Updates the next loss in turn.
+  // Updates the next `updated` losses in turn.
   absl::Status Run();
 
   // What a state file's record would say of the last step.
@@ -37,14 +38,15 @@ class EmbeddedStep {
   Phases TakePhases();
 
  private:
-  EmbeddedStep(size_t n, int m, bool with_update_cosines,
+  EmbeddedStep(size_t n, int m, int updated, bool with_update_cosines,
                std::unique_ptr<MomentumOperator> momentum_operator);
 
+  const size_t updated_;
   const bool with_update_cosines_;
   const std::unique_ptr<MomentumOperator> operator_;
   const std::vector<std::vector<float>> gradients_;
   std::vector<float> update_;
-  size_t step_ = 0;
+  size_t next_ = 0;  // Loss.
   std::vector<double> ingest_, solve_, commit_;
 };
 

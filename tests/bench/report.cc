@@ -36,6 +36,12 @@ std::optional<Target> TargetOf(const std::string& kind, size_t n, int m) {
     if (n == 10'000) return Target{"echo", 1.15};
     if (n == 1'000'000) return Target{"echo + floor", 1.2};
     if (n == 10'000'000) return Target{"echo", 1.1};
+  } else if (kind == "shared") {
+    return Target{"embedded + 2 copies + .06 ms", 1};
+  } else if (kind == "round") {
+    return Target{"embedded", 1.25};
+  } else if (kind == "round_tcp") {
+    return Target{"echo + embedded", 1.1};
   }
   return std::nullopt;
 }
@@ -70,6 +76,11 @@ std::string Table(const Setting& setting, const std::vector<Row>& rows) {
             row.ratio.has_value() ? absl::StrFormat("%.3f", *row.ratio) : "-",
             TargetCell(TargetOf(row.kind, row.n, row.m)),
             keeps.has_value() ? (*keeps ? "kept" : "MISSED") : ""));
+    if (row.embedded.has_value()) {
+      absl::StrAppend(&table,
+                      absl::StrFormat("%-9s embedded %s, copy %s\n", "",
+                                      Cell(row.embedded), Cell(row.copy)));
+    }
     if (row.phases.has_value()) {
       absl::StrAppend(
           &table, absl::StrFormat("%-9s ingest %.4g, solve %.4g, commit %.4g\n",
@@ -100,6 +111,8 @@ nlohmann::json Json(const Setting& setting, const std::vector<Row>& rows) {
     }
     if (row.floor.has_value()) line["fused_floor"] = FigureJson(*row.floor);
     if (row.echo.has_value()) line["raw_echo"] = FigureJson(*row.echo);
+    if (row.embedded.has_value()) line["embedded"] = FigureJson(*row.embedded);
+    if (row.copy.has_value()) line["copy"] = FigureJson(*row.copy);
     if (row.ratio.has_value()) line["ratio"] = *row.ratio;
     if (const auto target = TargetOf(row.kind, row.n, row.m)) {
       line["target"] = {{"against", target->against}, {"limit", target->limit}};

@@ -14,7 +14,9 @@
 namespace concord::bench {
 
 struct Row {
-  std::string kind;  // "embedded", "streamed"
+  // "embedded", "streamed", "unix", "shared"; "round" and "round_tcp": of m
+  // ranks with one loss each, in shared memory and over TCP.
+  std::string kind;
   size_t n = 0;
   int m = 0;
   Figure step;  // Ours.
@@ -22,6 +24,9 @@ struct Row {
   std::optional<EmbeddedStep::Phases> phases;
   // Of the baselines, where they were run.
   std::optional<Figure> floor, echo;
+  // Of what a step between processes is compared with: the step in one process,
+  // a copy of n floats.
+  std::optional<Figure> embedded, copy;
   // Ours over what it is compared with: the median over the turns.
   std::optional<double> ratio;
 };
@@ -29,8 +34,10 @@ struct Row {
 // What a row is compared with, and the figure that it is to keep within; none
 // for sizes that nothing was promised for.
 struct Target {
-  std::string against;  // "floor", "echo", "echo + floor", "ms"
-  double limit = 0;     // A ratio, or milliseconds for "ms".
+  // "floor", "echo", "echo + floor", "ms", "embedded", "echo + embedded",
+  // "embedded + 2 copies + .06 ms".
+  std::string against;
+  double limit = 0;  // A ratio, or milliseconds for "ms".
 };
 std::optional<Target> TargetOf(const std::string& kind, size_t n, int m);
 

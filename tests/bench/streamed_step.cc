@@ -1,6 +1,8 @@
 #include "tests/bench/streamed_step.h"
 
+#include <barrier>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,7 +18,9 @@ namespace {
 class RemoteStep : public StreamedStep {
  public:
   explicit RemoteStep(const StreamedOptions& options)
-      : gradients_(RandomGradients(options.m, options.n)), update_(options.n) {}
+      : gradients_(RandomGradients(options.m, options.n)),
+        begin_(options.ranks),
+        end_(options.ranks) {}
 
   absl::Status Start(const StreamedOptions& options) {
     absl::StatusOr<std::unique_ptr<BenchServer>> server =
@@ -37,19 +41,28 @@ class RemoteStep : public StreamedStep {
     request.mutable_session()->set_num_vectors(
         static_cast<uint32_t>(options.m));
     request.mutable_session()->set_num_parameters(options.n);
-    request.mutable_session()->set_max_vectors_per_step(1);
+    request.mutable_session()->set_num_workers(
+        static_cast<uint32_t>(options.ranks));
+    request.mutable_session()->set_max_vectors_per_step(
+        static_cast<uint32_t>(options.ranks));
     request.mutable_session()->set_gradient_type(options.wire_type);
     request.mutable_session()->set_update_type(options.wire_type);
     const absl::StatusOr<v1::Session> session =
         (*client)->CreateSession(request);
     if (!session.ok()) return session.status();
-    WorkerOptions worker;
-    worker.session = session->name();
-    absl::StatusOr<std::unique_ptr<WorkerSession>> opened =
-        (*client)->OpenWorker(worker);
-    if (!opened.ok()) return opened.status();
-    worker_ = *std::move(opened);
-
+    for (int rank = 0; rank < options.ranks; ++rank) {
+      WorkerOptions worker;
+      worker.session = session->name();
+      worker.rank = static_cast<uint32_t>(rank);
+      absl::StatusOr<std::unique_ptr<WorkerSession>> opened =
+          (*client)->OpenWorker(worker);
+      if (!opened.ok()) return opened.status();
+      ranks_.push_back({*std::move(opened), std::vector<float>(options.n),
+                        absl::OkStatus()});
+    }
+    for (size_t rank = 1; rank < ranks_.size(); ++rank) {
+      threads_.emplace_back([this, rank] { Serve(rank); });
+    }
     for (int i = 0; i < options.m; ++i) {
       const absl::Status status = Run();
       if (!status.ok()) return status;
@@ -57,20 +70,58 @@ class RemoteStep : public StreamedStep {
     return absl::OkStatus();
   }
 
+  ~RemoteStep() override {
+    if (threads_.empty()) return;
+    over_ = true;
+    begin_.arrive_and_wait();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
   absl::Status Run() override {
-    const size_t index = step_++ % gradients_.size();
-    const StepVector contribution{static_cast<int>(index),
-                                  gradients_[index].data()};
-    return worker_
-        ->Step(absl::MakeConstSpan(&contribution, 1), {}, update_.data())
-        .status();
+    if (threads_.empty()) {
+      return Bring(&ranks_[0], step_++ % gradients_.size());
+    }
+    begin_.arrive_and_wait();
+    ranks_[0].status = Bring(&ranks_[0], 0);
+    end_.arrive_and_wait();
+    for (const Rank& rank : ranks_) {
+      if (!rank.status.ok()) return rank.status;
+    }
+    return absl::OkStatus();
   }
 
  private:
+  struct Rank {
+    std::unique_ptr<WorkerSession> worker;
+    std::vector<float> update;
+    absl::Status status;
+  };
+
+  absl::Status Bring(Rank* rank, size_t index) const {
+    const StepVector contribution{static_cast<int>(index),
+                                  gradients_[index].data()};
+    return rank->worker
+        ->Step(absl::MakeConstSpan(&contribution, 1), {}, rank->update.data())
+        .status();
+  }
+
+  // A rank's thread: a step for every Run().
+  void Serve(size_t rank) {
+    while (true) {
+      begin_.arrive_and_wait();
+      if (over_) return;
+      ranks_[rank].status = Bring(&ranks_[rank], rank);
+      end_.arrive_and_wait();
+    }
+  }
+
   const std::vector<std::vector<float>> gradients_;
-  std::vector<float> update_;
   std::unique_ptr<BenchServer> server_;
-  std::unique_ptr<WorkerSession> worker_;  // Leaves before the server ends.
+  std::vector<Rank> ranks_;  // They leave before the server ends.
+  std::barrier<> begin_;
+  std::barrier<> end_;
+  bool over_ = false;
+  std::vector<std::thread> threads_;
   size_t step_ = 0;
 };
 

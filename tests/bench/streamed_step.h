@@ -1,6 +1,6 @@
 // A step over loopback TCP, a Unix socket or shared memory through the C++
-// client, from this process to a server of its own: one worker, one updated
-// loss.
+// client, from this process to a server of its own: one worker with
+// one updated loss, or a round of several ranks with one loss each.
 #ifndef CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 #define CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 
@@ -22,6 +22,7 @@ struct StreamedOptions {
   v1::DataType wire_type = v1::FLOAT32;
   bool over_unix_socket = false;
   bool shared_memory = false;  // Between this process and the server.
+  int ranks = 1;               // More than one: m, rank r brings loss r.
 };
 
 class StreamedStep {
@@ -32,7 +33,8 @@ class StreamedStep {
       const StreamedOptions& options);
   virtual ~StreamedStep() = default;
 
-  // Brings the next loss in turn, returns when the update has arrived whole.
+  // Brings the next loss in turn, or every rank its own; returns when the
+  // update has arrived whole at all of them.
   virtual absl::Status Run() = 0;
 };
 
