@@ -89,7 +89,9 @@ class CpuKernels : public Kernels {
       const std::vector<const void*> rows = At(pass.rows, bytes);
       IngestPass part = pass;
       part.count = count;
-      part.gradient = At(pass.gradient, bytes);
+      part.gradient =
+          At(pass.gradient,
+             pass.gradient_type.has_value() ? begin * kHalfBytes : bytes);
       part.momentum = At(pass.momentum, bytes);
       part.staged = At(pass.staged, bytes);
       part.rows = rows;

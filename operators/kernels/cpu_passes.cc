@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
+#include <type_traits>
 
 #include "absl/base/casts.h"
 #include "absl/container/fixed_array.h"
@@ -20,14 +22,23 @@ namespace concord {
 namespace HWY_NAMESPACE {
 
 // A block at a time through each sweep of the dots: the longer a row is read in
-// one go, the better the processor follows it in memory.
+// one go, the better the processor follows it in memory. `widened`: a block of
+// memory for gradients in 16 bits; it stays in the first level cache.
 template <class T>
-void IngestOf(const IngestPass& pass, double* sums) {
+void IngestOf(const IngestPass& pass, double* sums, float* widened) {
   const size_t rows = pass.rows.size();
   Dots<T> dots(sums);
   for (size_t begin = 0; begin < pass.count; begin += kCpuBlock) {
     const size_t count = std::min(kCpuBlock, pass.count - begin);
     const T* gradient = static_cast<const T*>(pass.gradient) + begin;
+    if constexpr (std::is_same_v<T, float>) {
+      if (pass.gradient_type.has_value()) {
+        Widen(*pass.gradient_type,
+              static_cast<const uint16_t*>(pass.gradient) + begin, count,
+              widened);
+        gradient = widened;
+      }
+    }
     dots.Start(rows);
     const T* stored = gradient;
     if (pass.staged != nullptr) {
@@ -83,9 +94,9 @@ void CommitOf(const CommitPass& pass, double* sums) {
   }
 }
 
-void Ingest(const IngestPass& pass, double* sums) {
-  pass.dtype == Dtype::kFloat32 ? IngestOf<float>(pass, sums)
-                                : IngestOf<double>(pass, sums);
+void Ingest(const IngestPass& pass, double* sums, float* widened) {
+  pass.dtype == Dtype::kFloat32 ? IngestOf<float>(pass, sums, widened)
+                                : IngestOf<double>(pass, sums, widened);
 }
 
 void Commit(const CommitPass& pass, double* sums) {
@@ -134,7 +145,10 @@ double ExactFactor(double coefficient) {
 
 void CpuIngest(const IngestPass& pass) {
   Sums sums((pass.rows.size() + 1) * kPartialSums);
-  HWY_DYNAMIC_DISPATCH(Ingest)(pass, sums.data());
+  // Not initialised: a block is widened before it is read.
+  std::unique_ptr<float[]> widened;
+  if (pass.gradient_type.has_value()) widened.reset(new float[kCpuBlock]);
+  HWY_DYNAMIC_DISPATCH(Ingest)(pass, sums.data(), widened.get());
 }
 
 void CpuCommit(const CommitPass& pass) {

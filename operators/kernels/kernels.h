@@ -22,6 +22,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -29,6 +30,7 @@
 #include "absl/types/span.h"
 #include "operators/dtype.h"
 #include "operators/kernels/column_rule.h"
+#include "operators/kernels/half_types.h"
 
 namespace concord {
 
@@ -49,12 +51,18 @@ class DeviceMemory {
 //   dots[b * (rows.size() + 1)]         = sum staged^2
 //   dots[b * (rows.size() + 1) + 1 + j] = sum staged * rows[j]
 // in fp64. `gradient` may be `staged` itself (in place). With staged == null
-// nothing is written and `gradient` takes its place in the dots.
+// nothing is written and `gradient` takes its place in the dots. With a
+// momentum every element of `gradient` is read once, whoever else may write to
+// it meanwhile.
+//
+// A gradient of `gradient_type`, beside vectors of fp32, is widened as it is
+// read: the results are those of the widened gradient. It needs a `staged`.
 struct IngestPass {
   Dtype dtype = Dtype::kFloat32;
   size_t count = 0;
   double beta_1 = 0;
   const void* gradient = nullptr;
+  std::optional<HalfType> gradient_type;  // Not set: the vectors' own.
   const void* momentum = nullptr;
   void* staged = nullptr;
   absl::Span<const void* const> rows;

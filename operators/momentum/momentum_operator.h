@@ -229,9 +229,16 @@ class MomentumOperator {
   // Whole vectors from memory of the kernels' device, used where they lie:
   // stages and completes a row for each. The pointers need to be valid until
   // this returns (with "none": until the step is committed or reset). On an
-  // error no row of this call stays.
+  // error no row of this call stays. `gradient_type`: the gradients have 16
+  // bits and are widened in the pass that reads them, which is as if they had
+  // come in fp32; for operators of that type alone (DATA_TYPE_MISMATCH).
   virtual absl::Status Ingest(absl::Span<const int> indexes,
-                              absl::Span<const void* const> gradients) = 0;
+                              absl::Span<const void* const> gradients,
+                              std::optional<HalfType> gradient_type) = 0;
+  absl::Status Ingest(absl::Span<const int> indexes,
+                      absl::Span<const void* const> gradients) {
+    return Ingest(indexes, gradients, std::nullopt);
+  }
 
   // Memory of one vector, of `position` in [0, max_vectors_per_step), for the
   // caller to write a gradient of the next Ingest into. While any is in use no

@@ -22,10 +22,22 @@ class NoMomentum : public StagedOperator {
   }
 
   // Memory for vectors that arrive in pieces. Ingest uses the caller's own.
+  using StagedOperator::Ingest;
   absl::StatusOr<StagedRow*> Stage(int index) override {
     const absl::Status status = AllocateStaged();
     if (!status.ok()) return status;
     return StagedOperator::Stage(index);
+  }
+
+  // What is combined is of fp32: 16-bit vectors are widened into that memory.
+  absl::Status Ingest(absl::Span<const int> indexes,
+                      absl::Span<const void* const> gradients,
+                      std::optional<HalfType> gradient_type) override {
+    if (gradient_type.has_value()) {
+      const absl::Status status = AllocateStaged();
+      if (!status.ok()) return status;
+    }
+    return StagedOperator::Ingest(indexes, gradients, gradient_type);
   }
 
   absl::StatusOr<void*> Lend(int position) override {

@@ -329,10 +329,15 @@ absl::Status StagedOperator::Complete(StagedRow* row) {
 }
 
 absl::Status StagedOperator::Ingest(absl::Span<const int> indexes,
-                                    absl::Span<const void* const> gradients) {
+                                    absl::Span<const void* const> gradients,
+                                    std::optional<HalfType> gradient_type) {
+  if (gradient_type.has_value() && options_.dtype != Dtype::kFloat32) {
+    return InvalidField("DATA_TYPE_MISMATCH", "gradients", "16 bits",
+                        Name(options_.dtype));
+  }
   absl::Status status = BeginStep();
   if (!status.ok()) return status;
-  return staging_.Ingest(indexes, gradients, committed_rows());
+  return staging_.Ingest(indexes, gradients, gradient_type, committed_rows());
 }
 
 absl::StatusOr<void*> StagedOperator::Lend(int position) {

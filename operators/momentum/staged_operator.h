@@ -23,8 +23,10 @@ class StagedOperator : public MomentumOperator {
   absl::Status Append(StagedRow* row,
                       absl::Span<const std::byte> bytes) override;
   absl::Status Complete(StagedRow* row) override;
+  using MomentumOperator::Ingest;
   absl::Status Ingest(absl::Span<const int> indexes,
-                      absl::Span<const void* const> gradients) override;
+                      absl::Span<const void* const> gradients,
+                      std::optional<HalfType> gradient_type) override;
   absl::StatusOr<void*> Lend(int position) override;
   void Reset() override;
 

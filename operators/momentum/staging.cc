@@ -145,6 +145,23 @@ void Staging::Reset() {
   for (const auto& row : slots_) Free(row.get());
 }
 
+size_t Staging::BlocksInPlace(const Row& row, absl::Span<const std::byte> bytes,
+                              const CommittedRows& committed) const {
+  // Without momentum the row is the gradient, which must stay; with separate
+  // ones the passes read it twice, which memory that a client may write to
+  // meanwhile does not stand.
+  if (committed.vectors.empty() || shape_.separate ||
+      !kernels_->host_accessible() || row.received_ % BlockBytes() != 0 ||
+      reinterpret_cast<uintptr_t>(bytes.data()) % SizeOf(shape_.dtype) != 0) {
+    return 0;
+  }
+  const size_t blocks = bytes.size() == VectorBytes() - row.received_
+                            ? blocks_ - row.received_ / BlockBytes()
+                            : bytes.size() / BlockBytes();
+  return std::min(blocks,
+                  kBlocksTogether * static_cast<size_t>(kernels_->threads()));
+}
+
 absl::Status Staging::Append(Row* row, absl::Span<const std::byte> bytes,
                              CommittedRows committed) {
   if (bytes.size() > VectorBytes() - row->received_) {
@@ -152,10 +169,22 @@ absl::Status Staging::Append(Row* row, absl::Span<const std::byte> bytes,
                         absl::StrCat(row->received_ + bytes.size(), " bytes"),
                         absl::StrCat(VectorBytes(), " bytes"));
   }
-  // A block at a time goes into its place and is worked on at once, while it
-  // is in the cache.
   while (!bytes.empty()) {
     const size_t block = row->received_ / BlockBytes();
+    if (const size_t blocks = BlocksInPlace(*row, bytes, committed);
+        blocks > 0) {
+      const size_t size =
+          std::min(blocks * BlockBytes(), VectorBytes() - row->received_);
+      absl::ReaderMutexLock lock(&mutex_);
+      const absl::Status status =
+          IngestBlocks(row, {bytes.data()}, block, block + blocks, committed);
+      if (!status.ok()) return status;
+      row->received_ += size;
+      bytes.remove_prefix(size);
+      continue;
+    }
+    // A block goes into its place and is worked on at once, while it is in the
+    // cache.
     const size_t room = (block + 1) * BlockBytes() - row->received_;
     const size_t count = std::min(room, bytes.size());
     absl::Status status = kernels_->CopyFromHost(
@@ -166,7 +195,7 @@ absl::Status Staging::Append(Row* row, absl::Span<const std::byte> bytes,
     bytes.remove_prefix(count);
     if (count == room) {
       absl::ReaderMutexLock lock(&mutex_);
-      status = IngestBlocks(row, row->memory_, block, block + 1, committed);
+      status = IngestBlocks(row, {row->memory_}, block, block + 1, committed);
       if (!status.ok()) return status;
     }
   }
@@ -182,7 +211,7 @@ absl::Status Staging::Complete(Row* row, CommittedRows committed) {
   if (row->frontier_.load(std::memory_order_relaxed) < blocks_) {
     absl::ReaderMutexLock lock(&mutex_);
     const absl::Status status =
-        IngestBlocks(row, row->memory_, blocks_ - 1, blocks_, committed);
+        IngestBlocks(row, {row->memory_}, blocks_ - 1, blocks_, committed);
     if (!status.ok()) return status;
   }
   const absl::Status status = CheckFinite(*row);
@@ -193,6 +222,7 @@ absl::Status Staging::Complete(Row* row, CommittedRows committed) {
 
 absl::Status Staging::Ingest(absl::Span<const int> indexes,
                              absl::Span<const void* const> gradients,
+                             std::optional<HalfType> gradient_type,
                              CommittedRows committed) {
   if (indexes.size() != gradients.size()) {
     return InvalidField("LENGTH_MISMATCH", "gradients",
@@ -209,7 +239,9 @@ absl::Status Staging::Ingest(absl::Span<const int> indexes,
       if (!status.ok()) break;
       rows.push_back(*row);
       // Without momentum the caller's memory is the row.
-      if (committed.vectors.empty()) (*row)->vector_ = gradients[i];
+      if (committed.vectors.empty() && !gradient_type.has_value()) {
+        (*row)->vector_ = gradients[i];
+      }
     }
   }
   if (status.ok()) {
@@ -221,10 +253,9 @@ absl::Status Staging::Ingest(absl::Span<const int> indexes,
     for (size_t begin = 0; begin < blocks_ && status.ok(); begin += together) {
       const size_t end = std::min(begin + together, blocks_);
       for (size_t i = 0; i < rows.size() && status.ok(); ++i) {
-        status = IngestBlocks(
-            rows[i],
-            static_cast<const std::byte*>(gradients[i]) + begin * BlockBytes(),
-            begin, end, committed);
+        Gradient part{gradients[i], gradient_type};
+        part.data = Advance(part.data, begin * BytesOf(part));
+        status = IngestBlocks(rows[i], part, begin, end, committed);
       }
     }
   }
@@ -268,16 +299,23 @@ Staging::Others Staging::OthersOf(Row* row, size_t begin, size_t end,
   return others;
 }
 
-absl::Status Staging::IngestBlocks(Row* row, const void* gradient, size_t begin,
+size_t Staging::BytesOf(const Gradient& gradient) const {
+  return kernels_->block_elements() *
+         (gradient.type.has_value() ? kHalfBytes : SizeOf(shape_.dtype));
+}
+
+absl::Status Staging::IngestBlocks(Row* row, Gradient gradient, size_t begin,
                                    size_t end, CommittedRows committed) {
   if (shape_.separate) {
     const size_t step =
         RowPasses::ScratchElements(*kernels_) / kernels_->block_elements();
     for (size_t b = begin; b < end; b += step) {
-      const size_t offset = gradient == row->memory_ ? 0 : b - begin;
+      Gradient part = gradient;
+      if (part.data != row->memory_) {
+        part.data = Advance(part.data, (b - begin) * BytesOf(part));
+      }
       const absl::Status status =
-          IngestSeparate(row, Advance(gradient, offset * BlockBytes()), b,
-                         std::min(b + step, end), committed);
+          IngestSeparate(row, part, b, std::min(b + step, end), committed);
       if (!status.ok()) return status;
     }
     return absl::OkStatus();
@@ -294,8 +332,9 @@ absl::Status Staging::IngestBlocks(Row* row, const void* gradient, size_t begin,
   pass.count =
       std::min(end * kernels_->block_elements(), shape_.num_parameters) - first;
   pass.beta_1 = shape_.beta_1;
-  pass.gradient =
-      gradient == row->memory_ ? Advance(gradient, offset) : gradient;
+  pass.gradient = gradient.data == row->memory_ ? Advance(gradient.data, offset)
+                                                : gradient.data;
+  pass.gradient_type = gradient.type;
   pass.momentum = committed.vectors.empty()
                       ? nullptr
                       : Advance(committed.vectors[row->index_], offset);
@@ -336,21 +375,27 @@ absl::StatusOr<const void*> Staging::MakeRow(const Row& row, size_t piece,
   return pass.rescaled;
 }
 
-absl::Status Staging::IngestSeparate(Row* row, const void* gradient,
-                                     size_t begin, size_t end,
-                                     CommittedRows committed) {
+absl::Status Staging::IngestSeparate(Row* row, Gradient gradient, size_t begin,
+                                     size_t end, CommittedRows committed) {
   const size_t first = begin * kernels_->block_elements();
   const size_t offset = first * SizeOf(shape_.dtype);
   const size_t count =
       std::min(end * kernels_->block_elements(), shape_.num_parameters) - first;
-  if (gradient == row->memory_) gradient = Advance(gradient, offset);
+  if (gradient.data == row->memory_) {
+    gradient.data = Advance(gradient.data, offset);
+  }
 
   // The gradient's own square tells whether its elements' squares can be
-  // stored; in the row they would go unnoticed, as a division by infinity.
+  // stored; in the row they would go unnoticed, as a division by infinity. One
+  // of 16 bits is widened on the way, to where its momentum will be.
   IngestPass square;
   square.dtype = shape_.dtype;
   square.count = count;
-  square.gradient = gradient;
+  square.gradient = gradient.data;
+  square.gradient_type = gradient.type;
+  if (gradient.type.has_value()) {
+    square.staged = Advance(row->memory_, offset);
+  }
   square.dots = row->gradient_.data() + begin;
   absl::Status status = kernels_->Ingest(square);
   if (!status.ok()) return status;
@@ -358,7 +403,7 @@ absl::Status Staging::IngestSeparate(Row* row, const void* gradient,
   SeparatePass pass;
   pass.dtype = shape_.dtype;
   pass.count = count;
-  pass.gradient = gradient;
+  pass.gradient = gradient.type.has_value() ? square.staged : gradient.data;
   pass.momentum = Advance(committed.vectors[row->index_], offset);
   pass.second = Advance(committed.rescalings[row->index_].second, offset);
   pass.new_momentum = Advance(row->memory_, offset);

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "Eigen/Core"
@@ -112,6 +113,7 @@ class Staging {
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Ingest(absl::Span<const int> indexes,
                       absl::Span<const void* const> gradients,
+                      std::optional<HalfType> gradient_type,
                       CommittedRows committed) ABSL_LOCKS_EXCLUDED(mutex_);
   void Reset() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -149,14 +151,25 @@ class Staging {
                                       const void* vector,
                                       const Rescaling& rescaling, size_t offset,
                                       size_t count) const;
-  absl::Status IngestSeparate(Row* row, const void* gradient, size_t begin,
+  // Elements of a gradient from a block's begin on, or, with `data` the row's
+  // own memory, from the vector's.
+  struct Gradient {
+    const void* data = nullptr;
+    std::optional<HalfType> type = std::nullopt;  // Not set: the vectors'.
+  };
+  size_t BytesOf(const Gradient& gradient) const;  // Of a block.
+  absl::Status IngestSeparate(Row* row, Gradient gradient, size_t begin,
                               size_t end, CommittedRows committed)
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Blocks [begin, end) of the row's gradient have arrived: writes the new
   // vector, takes the dot products, moves the frontier.
-  absl::Status IngestBlocks(Row* row, const void* gradient, size_t begin,
+  absl::Status IngestBlocks(Row* row, Gradient gradient, size_t begin,
                             size_t end, CommittedRows committed)
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // How many blocks of a gradient's next bytes the passes may read where they
+  // lie, each element once; 0: they are copied first.
+  size_t BlocksInPlace(const Row& row, absl::Span<const std::byte> bytes,
+                       const CommittedRows& committed) const;
   absl::Status CheckFinite(const Row& row) const;
   absl::StatusOr<double> PairDot(const Row& row, const void* other,
                                  const Rescaling& rescaling, size_t block);

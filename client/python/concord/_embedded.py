@@ -13,6 +13,7 @@ from concord.errors import invalid
 from concord.results import StepResult, step_result
 
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
+_HALF_NAMES = {torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
 def dtype_name(rows: Rows) -> str:
@@ -38,7 +39,7 @@ class EmbeddedBackend:
             "num_parameters": rows.length,
             "dtype": dtype_name(rows),
         }
-        self.dtype = rows.rows[0].dtype
+        self.dtype = SESSION_DTYPES[rows.dtype]
         self.device = rows.device
         self.length = rows.length
         self._make()
@@ -76,7 +77,8 @@ class EmbeddedBackend:
             raise invalid("DATA_TYPE_MISMATCH", "grads[0].device", rows.device, f"{self.device}")
         addresses = [row.data_ptr() for row in rows.rows]
         recorded = losses or []
-        extras = (update_cosines, range(len(recorded)), recorded, active)
+        half = _HALF_NAMES.get(rows.rows[0].dtype, "")
+        extras = (update_cosines, range(len(recorded)), recorded, active, half)
         if self.device.type == "cpu":
             if out is not None:
                 self.engine.step_into(indexes, addresses, *extras, out.data_ptr())

@@ -9,7 +9,7 @@ import torch
 
 from concord import _native
 from concord._embedded import EmbeddedBackend
-from concord._inputs import Rows, parse_gradients, parse_losses
+from concord._inputs import HALF_DTYPES, SESSION_DTYPES, Rows, parse_gradients, parse_losses
 from concord._options import as_json, combiner_message, refuse_derived, resolve_server
 from concord.utils import put_gradients
 
@@ -78,8 +78,8 @@ class EngineOperator(GradientOperator):
         grads: Union[torch.Tensor, Sequence[torch.Tensor]],
         losses: Optional[Sequence] = None,
     ) -> torch.Tensor:
-        rows = parse_gradients(grads, None)
         server = resolve_server(self.server)
+        rows = parse_gradients(grads, None, HALF_DTYPES if server is None else ())
         if server is not None and type(self) in self.known:
             refuse_derived(self._derived_part())
             if self.stateful:
@@ -122,7 +122,7 @@ class EngineOperator(GradientOperator):
             methods["loss_recorder"] = {"latest": {}}
             values = parse_losses(losses, count)
         text = as_json(methods)
-        shape = (count, rows.length, rows.rows[0].dtype, rows.device, text)
+        shape = (count, rows.length, SESSION_DTYPES[rows.dtype], rows.device, text)
         backend = self._backend if shape == self._shape else None
         if backend is None:
             backend = EmbeddedBackend({"num_vectors": count, "methods": text}, rows)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -22,6 +22,8 @@ SESSION_DTYPES = {
     torch.float16: torch.float32,
     torch.bfloat16: torch.float32,
 }
+# Those that the engine widens by itself, in the pass that reads them.
+HALF_DTYPES = frozenset({torch.float16, torch.bfloat16})
 _ACCEPTED_DTYPES = "float32, float64, float16 or bfloat16"
 
 
@@ -33,6 +35,10 @@ class Rows(NamedTuple):
     dtype: torch.dtype  # Of the caller's gradients, and so of the result.
     device: torch.device
     length: int
+
+    def stacked(self) -> torch.Tensor:
+        """The gradients (m, n) in the element type in which they are computed."""
+        return torch.stack(self.rows).to(SESSION_DTYPES[self.dtype])
 
 
 def is_gradients(value: Any) -> bool:
@@ -119,9 +125,9 @@ def _strided(value: Any, field: str) -> torch.Tensor:
 
 
 def parse_gradients(
-    grads: Any, count: Optional[int], travels: Optional[torch.dtype] = None
+    grads: Any, count: Optional[int], keeps: Container[Optional[torch.dtype]] = ()
 ) -> Rows:
-    """`count` rows; None: as many as there are. Those of the type `travels` stay as they
+    """`count` rows; None: as many as there are. Those of the types `keeps` stay as they
     are."""
     if (
         type(grads) is torch.Tensor
@@ -170,7 +176,7 @@ def parse_gradients(
             raise invalid("DATA_TYPE_MISMATCH", f"grads[{i}].dtype", row.dtype, f"{first.dtype}")
         if row.device != first.device:
             raise invalid("DATA_TYPE_MISMATCH", f"grads[{i}].device", row.device, f"{first.device}")
-    session_dtype = first.dtype if first.dtype is travels else SESSION_DTYPES[first.dtype]
+    session_dtype = first.dtype if first.dtype in keeps else SESSION_DTYPES[first.dtype]
     rows = [row.to(session_dtype).contiguous() for row in rows]
     return Rows(rows, first.dtype, first.device, first.numel())
 

@@ -50,6 +50,7 @@ class Engine:
         loss_indexes: Sequence[int],
         losses: Sequence[float],
         active: Sequence[int],
+        gradient_type: str,
     ) -> ResultBuffer: ...
     def step_into(
         self,
@@ -59,6 +60,7 @@ class Engine:
         loss_indexes: Sequence[int],
         losses: Sequence[float],
         active: Sequence[int],
+        gradient_type: str,
         update: int,
     ) -> None: ...
     def reconfigure(self, options: Options) -> None: ...

@@ -107,12 +107,12 @@ class ConFIGOperator(EngineOperator):
         if type(self.length_model) in ENGINE_LENGTHS:
             return combined
         return self.length_model.rescale_length(
-            target_vector=combined, gradients=torch.stack(rows.rows), losses=losses
+            target_vector=combined, gradients=rows.stacked(), losses=losses
         )
 
     def _weights(self, rows: Rows, losses: Optional[Sequence]) -> list[float]:
         model = self.weight_model
-        arguments: dict[str, Any] = {"gradients": torch.stack(rows.rows), "losses": losses}
+        arguments: dict[str, Any] = {"gradients": rows.stacked(), "losses": losses}
         parameters = inspect.signature(model.get_weights).parameters
         if "device" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             arguments["device"] = rows.device

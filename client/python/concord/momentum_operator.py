@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Optional, Union
 
 import torch
@@ -16,6 +16,8 @@ from concord import _process
 from concord._conflictfree import state_of
 from concord._embedded import EmbeddedBackend
 from concord._inputs import (
+    HALF_DTYPES,
+    SESSION_DTYPES,
     Rows,
     is_gradients,
     parse_gradients,
@@ -256,7 +258,11 @@ class EngineMomentumOperator(MomentumOperator):
         limit = self._max_vectors_per_step
         if limit and len(checked) > limit:
             raise invalid("TOO_MANY_VECTORS", "len(indexes)", len(checked), f"at most {limit}")
-        rows = parse_gradients(grads, len(checked), self._travels)
+        if self.server is not None:
+            keeps: Container[Optional[torch.dtype]] = (self._travels,)
+        else:
+            keeps = HALF_DTYPES if self._native else ()
+        rows = parse_gradients(grads, len(checked), keeps)
         values = None
         if losses is not None:
             if self.loss_recorder is None:
@@ -271,7 +277,9 @@ class EngineMomentumOperator(MomentumOperator):
                 raise invalid("INVALID_OPTION", "active", "none", "at least one loss, or None")
         target = None if out is None else parse_out(out, rows)
         # What the engine can write into by itself.
-        direct = target if target is not None and rows.rows[0].dtype is target.dtype else None
+        direct = None
+        if target is not None and SESSION_DTYPES[rows.dtype] is target.dtype:
+            direct = target
         fresh = self._backend is None
         try:
             if self.server is not None:

@@ -303,7 +303,7 @@ class Session:
         if isinstance(pair[0], (list, tuple)) and len(pair[0]) == 0:
             return [], None
         indexes = parse_indexes(pair[0], self.num_vectors)
-        return indexes, parse_gradients(pair[1], len(indexes), self._travels)
+        return indexes, parse_gradients(pair[1], len(indexes), (self._travels,))
 
     def _losses(self, losses: Any, indexes: list[int]) -> tuple[list[int], list[float]]:
         if losses is None:

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +42,15 @@ std::vector<int> ToIndexes(const std::vector<int64_t>& indexes) {
   result.reserve(indexes.size());
   for (const int64_t index : indexes) result.push_back(ToIndex(index));
   return result;
+}
+
+// Empty: the engine's own type.
+std::optional<HalfType> ToHalfType(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  if (name == "bfloat16") return HalfType::kBfloat16;
+  if (name == "float16") return HalfType::kFloat16;
+  Raise(InvalidField("INVALID_OPTION", "gradient_type", name,
+                     "bfloat16, float16, or nothing"));
 }
 
 std::vector<const void*> ToPointers(const std::vector<uintptr_t>& addresses) {
@@ -231,28 +241,31 @@ void BindEngine(nb::module_& module) {
              const std::vector<uintptr_t>& addresses, bool update_cosines,
              const std::vector<int64_t>& loss_indexes,
              const std::vector<double>& losses,
-             const std::vector<int64_t>& active) {
+             const std::vector<int64_t>& active,
+             const std::string& gradient_type) {
             return StepMany(engine, indexes, addresses,
                             {ToIndexes(loss_indexes), losses, ToIndexes(active),
-                             update_cosines});
+                             update_cosines, ToHalfType(gradient_type)});
           },
           nb::arg("indexes"), nb::arg("addresses"), nb::arg("update_cosines"),
-          nb::arg("loss_indexes"), nb::arg("losses"), nb::arg("active"))
+          nb::arg("loss_indexes"), nb::arg("losses"), nb::arg("active"),
+          nb::arg("gradient_type"))
       .def(
           "step_into",
           [](Engine& engine, const std::vector<int64_t>& indexes,
              const std::vector<uintptr_t>& addresses, bool update_cosines,
              const std::vector<int64_t>& loss_indexes,
              const std::vector<double>& losses,
-             const std::vector<int64_t>& active, uintptr_t update) {
+             const std::vector<int64_t>& active,
+             const std::string& gradient_type, uintptr_t update) {
             StepInto(engine, indexes, addresses,
                      {ToIndexes(loss_indexes), losses, ToIndexes(active),
-                      update_cosines},
+                      update_cosines, ToHalfType(gradient_type)},
                      update);
           },
           nb::arg("indexes"), nb::arg("addresses"), nb::arg("update_cosines"),
           nb::arg("loss_indexes"), nb::arg("losses"), nb::arg("active"),
-          nb::arg("update"))
+          nb::arg("gradient_type"), nb::arg("update"))
       .def(
           "reconfigure",
           [](Engine& engine, const OperatorOptions& options) {

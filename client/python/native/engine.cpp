@@ -24,7 +24,8 @@ absl::Status Engine::Step(absl::Span<const int> indexes,
                           absl::Span<const void* const> gradients,
                           const Extras& extras, void* update) {
   absl::MutexLock lock(&mutex_);
-  absl::Status status = operator_->Ingest(indexes, gradients);
+  absl::Status status =
+      operator_->Ingest(indexes, gradients, extras.gradient_type);
   if (status.ok()) {
     status =
         operator_->Solve(extras.loss_indexes, extras.losses, extras.active);

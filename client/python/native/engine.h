@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -31,6 +32,8 @@ class Engine {
     std::vector<double> losses;
     std::vector<int> active;  // Losses that count; empty: all.
     bool update_cosines = false;
+    // Not set: the options' own type.
+    std::optional<HalfType> gradient_type = std::nullopt;
   };
 
   // One step: the gradients lie at `gradients` on the kernels' device, each

@@ -158,7 +158,10 @@ class TorchKernels : public Kernels {
       const Scope scope(device_);
       at::Tensor dots = NewDots(pass.count, pass.rows.size());
       ForEachSlab(pass.count, [&](const Slab& slab) {
-        at::Tensor vector = View(pass.gradient, pass.dtype, slab);
+        at::Tensor vector =
+            pass.gradient_type.has_value()
+                ? WidenedView(pass.gradient, *pass.gradient_type, slab)
+                : View(pass.gradient, pass.dtype, slab);
         if (pass.staged != nullptr) {
           at::Tensor staged = View(pass.staged, pass.dtype, slab);
           if (pass.momentum != nullptr) {
@@ -350,6 +353,17 @@ class TorchKernels : public Kernels {
         static_cast<const char*>(vector) + slab.begin * SizeOf(dtype),
         {static_cast<int64_t>(slab.blocks), static_cast<int64_t>(slab.width)},
         ScalarTypeOf(dtype), device_);
+  }
+
+  // A vector of 16-bit elements, in fp32.
+  at::Tensor WidenedView(const void* vector, HalfType type,
+                         const Slab& slab) const {
+    return Blob(static_cast<const char*>(vector) + slab.begin * kHalfBytes,
+                {static_cast<int64_t>(slab.blocks),
+                 static_cast<int64_t>(slab.width)},
+                type == HalfType::kBfloat16 ? at::kBFloat16 : at::kHalf,
+                device_)
+        .to(at::kFloat);
   }
 
   // sum_j coefficients[j] * rows[j] in fp64; added to `sum` where there is one.

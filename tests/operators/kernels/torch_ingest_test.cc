@@ -73,6 +73,36 @@ TYPED_TEST(TorchIngest, IngestInPlaceGivesTheSameBits) {
   EXPECT_EQ(dots_apart, dots_in_place);
 }
 
+TYPED_TEST(TorchIngest, GradientsOfSixteenBitsGiveTheBitsOfTheWidenedOnes) {
+  using T = TypeParam;
+  if (!std::is_same_v<T, float>) GTEST_SKIP() << "fp32 vectors alone";
+  for (const HalfType type : {HalfType::kBfloat16, HalfType::kFloat16}) {
+    for (const size_t n : this->Sizes()) {
+      std::vector<float> wide = SeededVector<float>(n, 1);
+      const std::vector<float> momentum = SeededVector<float>(n, 2);
+      std::vector<uint16_t> half(n);
+      Narrow(type, wide.data(), n, half.data());
+      Widen(type, half.data(), n, wide.data());
+      for (const void* before : {static_cast<const void*>(momentum.data()),
+                                 static_cast<const void*>(nullptr)}) {
+        std::vector<float> expected(n), staged(n);
+        IngestPass pass;
+        pass.count = n;
+        pass.beta_1 = 0.9;
+        pass.momentum = before;
+        pass.gradient = wide.data();
+        pass.staged = expected.data();
+        const std::vector<double> dots = this->Ingest(*this->torch_, pass);
+        pass.gradient = half.data();
+        pass.gradient_type = type;
+        pass.staged = staged.data();
+        EXPECT_EQ(this->Ingest(*this->torch_, pass), dots);
+        EXPECT_EQ(staged, expected);
+      }
+    }
+  }
+}
+
 TYPED_TEST(TorchIngest, WithoutMomentumTheGradientIsCopiedOrTakenAsItIs) {
   using T = TypeParam;
   const size_t n = 1000;

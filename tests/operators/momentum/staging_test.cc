@@ -6,6 +6,7 @@
 #include <numeric>
 #include <thread>
 
+#include "absl/algorithm/container.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
@@ -54,8 +55,8 @@ class StagingTest : public ::testing::Test {
 };
 
 TEST_F(StagingTest, PiecesOfEverySizeInAnyOrderGiveTheSameBits) {
-  for (const size_t piece :
-       {size_t{1021}, size_t{1024}, size_t{65537}, size_t{4} * kParameters}) {
+  for (const size_t piece : {size_t{1021}, size_t{1024}, size_t{65536},
+                             size_t{65537}, size_t{4} * kParameters}) {
     auto op = Make(Options<float>(kVectors, kParameters));
     for (int step = 0; step < kSteps; ++step) {
       std::vector<int> order = Indexes(step);
@@ -78,6 +79,46 @@ TEST_F(StagingTest, PiecesOfEverySizeInAnyOrderGiveTheSameBits) {
       ASSERT_TRUE(SameBits(Finish<float>(op.get()), expected_[step]))
           << "pieces of " << piece << " bytes, step " << step;
     }
+  }
+}
+
+TEST_F(StagingTest, BytesAtAnyAddressGiveTheSameBits) {
+  for (const size_t shift : {0, 1, 2, 4}) {
+    for (const int threads : {1, 3}) {
+      auto op = Make(Options<float>(kVectors, kParameters), threads);
+      for (int step = 0; step < kSteps; ++step) {
+        std::vector<std::byte> memory(shift + sizeof(float) * kParameters);
+        for (const int i : Indexes(step)) {
+          absl::c_copy(Bytes(gradients_[step][i]), memory.begin() + shift);
+          auto* row = *op->Stage(i);
+          ASSERT_TRUE(
+              op->Append(row, absl::MakeConstSpan(memory).subspan(shift)).ok());
+          ASSERT_TRUE(op->Complete(row).ok());
+        }
+        ASSERT_TRUE(SameBits(Finish<float>(op.get()), expected_[step]))
+            << "shifted by " << shift << ", step " << step;
+      }
+    }
+  }
+}
+
+// What a client shares may change at any time; what was taken stays as it was.
+TEST_F(StagingTest, BytesMayChangeOnceTheyAreTaken) {
+  auto op = Make(Options<float>(kVectors, kParameters));
+  for (int step = 0; step < kSteps; ++step) {
+    for (const int i : Indexes(step)) {
+      auto* row = *op->Stage(i);
+      for (auto bytes = Bytes(gradients_[step][i]); !bytes.empty();) {
+        std::vector<std::byte> memory(
+            bytes.begin(),
+            bytes.begin() + std::min<size_t>(70'000, bytes.size()));
+        ASSERT_TRUE(op->Append(row, memory).ok());
+        bytes.remove_prefix(memory.size());
+        absl::c_fill(memory, std::byte{0xff});
+      }
+      ASSERT_TRUE(op->Complete(row).ok());
+    }
+    ASSERT_TRUE(SameBits(Finish<float>(op.get()), expected_[step])) << step;
   }
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from concord import _native
 from concord._engine_operator import EngineOperator
-from concord._inputs import parse_gradients
+from concord._inputs import HALF_DTYPES, parse_gradients
 from concord._options import make_options
 from concord.aggregation._weighting import Stateful, Step, Weighting
 from concord.errors import invalid
@@ -68,7 +68,7 @@ class EngineWeighting(Weighting[Tensor]):
             return None
         count = len(matrix)
         self._check_rows(count)
-        rows = parse_gradients(matrix, None)
+        rows = parse_gradients(matrix, None, HALF_DTYPES)
         vector, found = self._configured().combine_from(rows, self._remembered(count))
         self._remember(count, found["state"])
         weights = torch.tensor(found["coefficients"], dtype=matrix.dtype, device=matrix.device)
