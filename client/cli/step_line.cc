@@ -48,8 +48,10 @@ std::string ToLine(const v1::StepDiagnostics& step) {
   if (result.warming_up()) {
     absl::StrAppend(&line, "  warming up");
   } else {
-    absl::StrAppend(&line, "  update's cosines ",
-                    Listed(step.trailer().update_cosines()));
+    if (!step.trailer().update_cosines().empty()) {
+      absl::StrAppend(&line, "  update's cosines ",
+                      Listed(step.trailer().update_cosines()));
+    }
     if (result.cosines().rows() > 1) {
       absl::StrAppendFormat(&line, "  worst pair %.3g",
                             WorstCosine(result.cosines()));

@@ -25,7 +25,8 @@ struct CombineCall::Work {
   void Commit() {
     const absl::StatusOr<uint64_t> checksum =
         WriteUpdate(combination.get(), kernels.get(), device_update.get(),
-                    /*sent_as=*/std::nullopt, update.get(), [] {});
+                    /*sent_as=*/std::nullopt, /*with_update_cosines=*/false,
+                    update.get(), [] {});
     if (!checksum.ok()) {
       update->Fail(checksum.status());
       return;

@@ -60,6 +60,11 @@ void Diagnostics::Publish(
   changed_.SignalAll();
 }
 
+bool Diagnostics::is_watched() const {
+  absl::MutexLock lock(&mutex_);
+  return watchers_ > 0;
+}
+
 void Diagnostics::Close(const absl::Status& reason) {
   absl::MutexLock lock(&mutex_);
   if (!closed_.ok()) return;

@@ -72,12 +72,14 @@ class Diagnostics : public std::enable_shared_from_this<Diagnostics> {
   // A step was committed. `collect` is called only if somebody watches.
   void Publish(absl::FunctionRef<std::shared_ptr<const StepFacts>()> collect);
 
+  bool is_watched() const ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Ends all watchers, once they have the newest step; the first reason counts.
   void Close(const absl::Status& reason);
 
  private:
   const Clock* const clock_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   absl::CondVar changed_;
   int watchers_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t commits_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -187,9 +187,14 @@ std::shared_ptr<const v1::StepResult> Session::MakeResult(
 
 absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
   const absl::Time begun_at = parts_.clock->Now();
-  const absl::StatusOr<uint64_t> checksum = WriteUpdate(
-      operator_.get(), parts_.kernels.get(), device_update_.get(), update_half_,
-      solved.update.get(), [this] { Reached(Phase::kCommit); });
+  // A rule on columns has its direction's length and cosines from that pass.
+  const bool with_update_cosines =
+      parts_.options.update_cosines() || diagnostics_->is_watched() ||
+      operator_->solution()->combination.columns.has_value();
+  const absl::StatusOr<uint64_t> checksum =
+      WriteUpdate(operator_.get(), parts_.kernels.get(), device_update_.get(),
+                  update_half_, with_update_cosines, solved.update.get(),
+                  [this] { Reached(Phase::kCommit); });
   if (!checksum.ok()) return checksum.status();
   const StepSolution& committed = *operator_->committed();
   v1::StepTrailer trailer;

@@ -82,7 +82,7 @@ class UpdateCopier {
 absl::StatusOr<uint64_t> WriteUpdate(MomentumOperator* op, Kernels* kernels,
                                      DeviceMemory* device_update,
                                      std::optional<HalfType> sent_as,
-                                     Update* update,
+                                     bool with_update_cosines, Update* update,
                                      absl::FunctionRef<void()> on_block) {
   UpdateCopier copier(kernels, device_update, sent_as,
                       SizeOf(op->options().dtype), update);
@@ -90,8 +90,8 @@ absl::StatusOr<uint64_t> WriteUpdate(MomentumOperator* op, Kernels* kernels,
   wire::Checksum checksum;
   size_t done = 0;
   absl::Status copied;
-  const absl::Status status = op->Commit(
-      copier.target(), /*with_update_cosines=*/true, [&](size_t elements) {
+  const absl::Status status =
+      op->Commit(copier.target(), with_update_cosines, [&](size_t elements) {
         const size_t end = copier.SentBytes(elements);
         if (copied.ok()) copied = copier.CopyUpTo(elements);
         checksum.Add(absl::MakeConstSpan(update->buffer() + done, end - done));

@@ -25,7 +25,7 @@ namespace concord {
 absl::StatusOr<uint64_t> WriteUpdate(MomentumOperator* op, Kernels* kernels,
                                      DeviceMemory* device_update,
                                      std::optional<HalfType> sent_as,
-                                     Update* update,
+                                     bool with_update_cosines, Update* update,
                                      absl::FunctionRef<void()> on_block);
 
 // Writes the committed update of `op` once more; its checksum.

@@ -24,7 +24,7 @@ def test_the_torch_kernels_of_the_package_write_into_a_tensor():
         rows = parse_gradients(gradients(seed=step), M)
         update = torch.empty(rows.length)
         addresses = [row.data_ptr() for row in rows.rows]
-        engine.step_into([0, 1, 2], addresses, True, [], [], [], update.data_ptr())
+        engine.step_into([0, 1, 2], addresses, True, [], [], [], "", update.data_ptr())
         torch.testing.assert_close(update, native.step([0, 1, 2], rows), rtol=2e-6, atol=2e-6)
     assert len(engine.committed()["update_cosines"]) == M
 

@@ -90,7 +90,11 @@ def test_a_rank_may_bring_any_losses_also_none(server):
 
 def test_a_step_says_what_it_found(server):
     with concord.Session(
-        server.tcp, num_vectors=M, loss_recorder=LatestLossRecorder(M), momentum="pseudo"
+        server.tcp,
+        num_vectors=M,
+        loss_recorder=LatestLossRecorder(M),
+        momentum="pseudo",
+        update_cosines=True,
     ) as session:
         first = session.step({1: gradients(0)[1]}, {1: 2.5})
         assert first.warming_up and not first.update.any() and first.losses == [0.0, 2.5, 0.0]

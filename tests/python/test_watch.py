@@ -31,6 +31,7 @@ def session(server, request):
         request.node.name.replace("_", "-")[:60],
         num_vectors=M,
         loss_recorder=LatestLossRecorder(M),
+        update_cosines=True,
     )
     yield one
     one.delete()

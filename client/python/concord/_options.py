@@ -101,13 +101,14 @@ def session_message(
     checkpoints_kept: Optional[int],
     gradient_type: Any = None,
     update_type: Any = None,
+    update_cosines: bool = False,
     **fields: Optional[float],
 ) -> str:
     """What a new session is given beside its operator, as a concord.v1.Session in JSON.
 
     None leaves a field to the server. Fields named *_timeout and idle_ttl are seconds.
     """
-    message: dict[str, Any] = {}
+    message: dict[str, Any] = {"update_cosines": True} if update_cosines else {}
     for name, value in fields.items():
         if value is not None:
             is_duration = name.endswith(("_timeout", "_ttl"))

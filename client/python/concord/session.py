@@ -76,6 +76,9 @@ class Session:
             sent as they are, float32 ones are rounded to nearest (to even); the update
             is rounded once, on the server, and returned in the gradients' own type.
             Beyond float16's range it is infinite. Default: dtype.
+        update_cosines: Whether results say the cosines between the update itself and
+            the losses' vectors, which takes about a third of a large commit's time. A
+            step that somebody watches has them all the same.
         update_history: Updates before the last that the server keeps for ranks that
             have fallen behind; one behind by more gets ResyncWeights.
         durability: "none", "checkpoint", or "step": what outlives the server. Default:
@@ -126,6 +129,7 @@ class Session:
         restore_from: Optional[str] = None,
         gradient_type: Union[str, torch.dtype, None] = None,
         update_type: Union[str, torch.dtype, None] = None,
+        update_cosines: bool = False,
     ) -> None:
         address = resolve_server(server)
         if address is None:
@@ -169,6 +173,7 @@ class Session:
                 checkpoints_kept=checkpoints_kept,
                 gradient_type=gradient_type,
                 update_type=update_type,
+                update_cosines=update_cosines,
             ),
             "restore_from": restore_from or "",
             "chunk_bytes": chunk_bytes or 0,
