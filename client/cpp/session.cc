@@ -136,9 +136,14 @@ absl::Status WorkerSession::Impl::JoinLocally(const Limit& limit) {
   if (status.ok()) status = JoinOn(*std::move(local), limit);
   if (!status.ok()) return status;
   const size_t n = joined_.num_parameters();
+  const size_t update_bytes = n * ElementBytes(joined_.update_type());
+  // What is widened on its way to the caller is not written there at once.
+  if (results_ == nullptr && joined_.update_type() == joined_.data_type()) {
+    results_ = SharedResults::Make(update_bytes);
+  }
   shared_ = std::make_unique<SharedVectors>(
-      stream, n * ElementBytes(joined_.gradient_type()),
-      n * ElementBytes(joined_.update_type()));
+      stream, n * ElementBytes(joined_.gradient_type()), update_bytes,
+      results_);
   return absl::OkStatus();
 }
 
@@ -319,13 +324,13 @@ absl::Status WorkerSession::Impl::Receive(UpdateReceiver* receiver,
 
 absl::Status WorkerSession::Impl::Try(
     v1::StepHeader* header, absl::Span<const StepVector> contributions,
-    UpdateReceiver* receiver, const Limit& limit) {
+    const void* update, UpdateReceiver* receiver, const Limit& limit) {
   // The micro-batches of a step are one attempt.
   if (header->accumulation().micro_batch() == 0) ++attempt_;
   header->set_attempt(attempt_);
   connection_->StartRead();
-  const bool shares =
-      shared_ != nullptr && shared_->Reserve(contributions.size(), limit);
+  const bool shares = shared_ != nullptr &&
+                      shared_->Reserve(contributions.size(), update, limit);
   if (!(shares ? SendShared(*header, contributions, limit)
                : Send(*header, contributions, limit))) {
     return connection_->Close(limit);
@@ -464,7 +469,7 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
       UpdateReceiver receiver(header.step(), joined_.epoch(),
                               joined_.num_parameters(), joined_.update_type(),
                               static_cast<std::byte*>(update));
-      status = Try(&header, contributions, &receiver, limit);
+      status = Try(&header, contributions, update, &receiver, limit);
       if (status.ok()) {
         StepOutcome outcome;
         outcome.result.Swap(&receiver.result());
@@ -477,10 +482,18 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
     }
     const bool again = WorthRetrying(status);
     Drop(status);
+    if (results_ != nullptr) {
+      absl::Status detached = results_->Detach(update);
+      if (!detached.ok()) return detached;
+    }
     lost = status;
     if (!tries.Again(&status, again)) return status;
     status = absl::OkStatus();
   }
+}
+
+std::shared_ptr<void> WorkerSession::Impl::TakeUpdate() {
+  return shared_ == nullptr || results_ == nullptr ? nullptr : results_->Take();
 }
 
 bool WorkerSession::Impl::Narrows(const StepVector& contribution) const {
@@ -516,6 +529,10 @@ absl::Status WorkerSession::Accumulate(
 
 absl::Status WorkerSession::Leave(const CallOptions& options) {
   return impl_->Leave(options);
+}
+
+std::shared_ptr<void> WorkerSession::TakeUpdate() {
+  return impl_->TakeUpdate();
 }
 
 }  // namespace concord

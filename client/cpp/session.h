@@ -151,6 +151,14 @@ class WorkerSession {
                                    void* update,
                                    const StepOptions& options = {});
 
+  // Memory for the update of one Step, into which a server in shared memory
+  // writes by itself; updates to other memory are copied. It has num_parameters
+  // elements with any content, is the caller's for as long as it holds the
+  // pointer, and is used again after that; a forked child shares it with its
+  // parent. Null: there is no such memory (the vectors travel, the update is
+  // rounded to 16 bits, or three are in use): have the update elsewhere.
+  std::shared_ptr<void> TakeUpdate();
+
   // One of several micro-batches of the coming step, which Step closes with the
   // last of them. The same losses in all of them, with the same weights; the
   // values of losses, and StepOptions::active, are Step's. The first one is

@@ -15,6 +15,7 @@
 #include "client/cpp/process_guard.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/session.h"
+#include "client/cpp/shared_results.h"
 #include "client/cpp/shared_vectors.h"
 #include "client/cpp/update_receiver.h"
 
@@ -34,6 +35,7 @@ class WorkerSession::Impl {
   absl::Status Accumulate(absl::Span<const StepVector> contributions,
                           const StepOptions& options);
   absl::Status Leave(const CallOptions& options);
+  std::shared_ptr<void> TakeUpdate();
 
   bool forked() const { return guard_.forked(); }
   const v1::Joined& joined() const { return joined_; }
@@ -54,7 +56,8 @@ class WorkerSession::Impl {
   // One try of a step on the open stream.
   absl::Status Try(v1::StepHeader* header,
                    absl::Span<const StepVector> contributions,
-                   UpdateReceiver* receiver, const Limit& limit);
+                   const void* update, UpdateReceiver* receiver,
+                   const Limit& limit);
   v1::StepHeader MakeHeader(absl::Span<const StepVector> contributions,
                             absl::Span<const StepLoss> losses,
                             absl::Span<const int> active) const;
@@ -90,6 +93,7 @@ class WorkerSession::Impl {
   std::unique_ptr<MessageStream> connection_;  // Null: to be joined anew.
   bool avoid_local_socket_ = false;            // The last try on it has failed.
   std::unique_ptr<SharedVectors> shared_;      // Null: vectors are sent.
+  std::shared_ptr<SharedResults> results_;     // Null: none was shared yet.
 };
 
 }  // namespace concord

@@ -5,12 +5,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "client/cpp/limit.h"
 #include "client/cpp/local_stream.h"
+#include "client/cpp/shared_results.h"
 #include "concord/v1/step.pb.h"
 #include "proto/local/memory_region.h"
 #include "proto/wire/payload.h"
@@ -19,20 +24,25 @@ namespace concord {
 
 class SharedVectors {
  public:
-  // `stream` is not owned; vectors and update have so many bytes.
-  SharedVectors(LocalStream* stream, size_t vector_bytes, size_t update_bytes)
+  // `stream` is not owned; vectors and update have so many bytes. `results`:
+  // those of the worker's, where the server may write to them; null: it may
+  // not.
+  SharedVectors(LocalStream* stream, size_t vector_bytes, size_t update_bytes,
+                std::shared_ptr<SharedResults> results)
       : stream_(stream),
         vector_bytes_(vector_bytes),
-        update_bytes_(update_bytes) {}
+        update_bytes_(update_bytes),
+        results_(std::move(results)) {}
 
-  // Makes sure that there is the update's place and one for each of `count`
-  // vectors. False: there is no such memory, or the server does not take it;
-  // it is not asked for again.
-  bool Reserve(size_t count, const Limit& limit);
+  // Makes sure that there is a place for each of `count` vectors and one for
+  // the update: `update` itself, where it is of the results' memory. False:
+  // there is no such memory, or the server does not take it; it is not asked
+  // for again.
+  bool Reserve(size_t count, const void* update, const Limit& limit);
 
   // Of the vector in that position of the header. Valid after Reserve.
   absl::Span<std::byte> vector(size_t position) const {
-    return places_[1 + position].region.bytes().subspan(0, vector_bytes_);
+    return vectors_[position].region.bytes().subspan(0, vector_bytes_);
   }
 
   // Where the message says that the update, or a part of it, is in its place:
@@ -48,12 +58,23 @@ class SharedVectors {
     local::MemoryRegion region;
     uint32_t number;
   };
-  bool Add(size_t bytes, const Limit& limit);
+  // Nothing: as for Reserve.
+  std::optional<Place> Add(size_t bytes, const Limit& limit);
+  // The number by which the server knows `update`; 0: it does not.
+  uint32_t Pass(const SharedResults::Found& update, const Limit& limit);
 
   LocalStream* const stream_;
   const size_t vector_bytes_;
   const size_t update_bytes_;
-  std::vector<Place> places_;  // The update's, then the vectors'.
+  const std::shared_ptr<SharedResults> results_;
+  std::vector<Place> vectors_;
+  // For updates that go to other memory than the results'.
+  std::optional<Place> own_update_;
+  // By the result's id: 0, the server has refused it.
+  absl::flat_hash_map<uint64_t, uint32_t> passed_;
+  // Of the coming update.
+  absl::Span<std::byte> update_;
+  uint32_t update_number_ = 0;
   bool refused_ = false;
 };
 

@@ -78,6 +78,15 @@ absl::StatusOr<MemoryRegion> MemoryRegion::Receive(FileDescriptor file) {
   return MemoryRegion(FileDescriptor(), *mapped);
 }
 
+absl::Status MemoryRegion::Detach() {
+  if (::mmap(bytes_.data(), bytes_.size(), PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+    return Failed("mmap over", bytes_.size());
+  }
+  file_ = FileDescriptor();
+  return absl::OkStatus();
+}
+
 MemoryRegion::~MemoryRegion() {
   if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "proto/local/file_descriptor.h"
@@ -45,6 +46,12 @@ class MemoryRegion {
   ~MemoryRegion();
 
   absl::Span<std::byte> bytes() const { return bytes_; }
+
+  // Puts other memory, zeroed and this process's own, in the place of what is
+  // shared: whoever has the region reads and writes it without effect here.
+  // RESOURCE_EXHAUSTED where the system refuses it; nothing has changed then.
+  absl::Status Detach();
+
   // Of a created region; none of a received one.
   const FileDescriptor& file() const { return file_; }
 

@@ -1,6 +1,7 @@
 #include "tests/bench/streamed_step.h"
 
 #include <barrier>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -57,8 +58,10 @@ class RemoteStep : public StreamedStep {
       absl::StatusOr<std::unique_ptr<WorkerSession>> opened =
           (*client)->OpenWorker(worker);
       if (!opened.ok()) return opened.status();
-      ranks_.push_back({*std::move(opened), std::vector<float>(options.n),
-                        absl::OkStatus()});
+      std::shared_ptr<void> update = (*opened)->TakeUpdate();
+      if (update == nullptr) update = std::make_shared<float[]>(options.n);
+      ranks_.push_back(
+          {*std::move(opened), std::move(update), absl::OkStatus()});
     }
     for (size_t rank = 1; rank < ranks_.size(); ++rank) {
       threads_.emplace_back([this, rank] { Serve(rank); });
@@ -93,7 +96,7 @@ class RemoteStep : public StreamedStep {
  private:
   struct Rank {
     std::unique_ptr<WorkerSession> worker;
-    std::vector<float> update;
+    std::shared_ptr<void> update;  // Of the session's memory, if it has some.
     absl::Status status;
   };
 
@@ -101,7 +104,7 @@ class RemoteStep : public StreamedStep {
     const StepVector contribution{static_cast<int>(index),
                                   gradients_[index].data()};
     return rank->worker
-        ->Step(absl::MakeConstSpan(&contribution, 1), {}, rank->update.data())
+        ->Step(absl::MakeConstSpan(&contribution, 1), {}, rank->update.get())
         .status();
   }
 

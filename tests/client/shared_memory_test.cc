@@ -159,6 +159,45 @@ TEST_F(SharedMemory, AWorkerWithoutRoomForItsMemorySendsItsVectors) {
   EXPECT_GT(MappedBytes(), 0);
 }
 
+TEST_F(SharedMemory, AnUpdateIsWrittenWhereItsCallerKeepsIt) {
+  constexpr size_t kParameters = 70'001;
+  auto sends = Connect(false);
+  auto shares = Connect(true);
+  auto sending = Open(sends.get(), "sends", kParameters);
+  auto sharing = Open(shares.get(), "shares", kParameters);
+  EXPECT_EQ(sending->TakeUpdate(), nullptr);
+  const auto expected = Updates(sending.get(), kParameters);
+  std::vector<std::shared_ptr<void>> kept;
+  for (int step = 0; step < 5; ++step) {
+    kept.push_back(sharing->TakeUpdate());
+    // Three at a time: the first is let go for the fourth.
+    EXPECT_EQ(sharing->TakeUpdate() == nullptr, step >= 2);
+    std::vector<std::vector<float>> gradients;
+    std::vector<StepVector> contributions;
+    for (int loss = 0; loss <= step % 3; ++loss) {
+      gradients.push_back(Gradient(10 * step + loss, kParameters));
+    }
+    for (size_t loss = 0; loss < gradients.size(); ++loss) {
+      contributions.push_back({static_cast<int>(loss), gradients[loss].data()});
+    }
+    ASSERT_NE(kept.back(), nullptr);
+    const auto outcome = sharing->Step(contributions, {}, kept.back().get());
+    ASSERT_TRUE(outcome.ok()) << outcome.status();
+    for (int held = std::max(0, step - 2); held <= step; ++held) {
+      const auto* update = static_cast<const float*>(kept[held].get());
+      EXPECT_TRUE(
+          std::equal(expected[held].begin(), expected[held].end(), update))
+          << held;
+    }
+    if (step >= 2) kept[step - 2].reset();
+  }
+  // Three results and three vectors; no place besides.
+  EXPECT_LE(MappedBytes(), 6 * (kParameters * sizeof(float) + 4096));
+  sharing.reset();
+  const auto* last = static_cast<const float*>(kept.back().get());
+  EXPECT_TRUE(std::equal(expected.back().begin(), expected.back().end(), last));
+}
+
 TEST_F(SharedMemory, MicroBatchesAndStepsMakeOneSum) {
   constexpr size_t kParameters = 5'003;
   std::vector<std::vector<float>> updates;

@@ -66,13 +66,20 @@ RemoteSession::RemoteSession(std::string name, std::unique_ptr<Client> client,
       applied_step_(worker->applied_step()),
       worker_(std::move(worker)) {}
 
+absl::StatusOr<std::unique_ptr<ResultBuffer>> RemoteSession::TakeUpdate() {
+  if (auto shared = worker_->TakeUpdate(); shared != nullptr) {
+    return std::make_unique<ResultBuffer>(std::move(shared), pool_->bytes());
+  }
+  return pool_->Take();
+}
+
 absl::StatusOr<RemoteSession::Result> RemoteSession::Step(
     absl::Span<const StepVector> contributions,
     absl::Span<const StepLoss> losses, const StepOptions& options) {
-  auto update = pool_->Take();
-  if (!update.ok()) return update.status();
   absl::MutexLock lock(&mutex_);
   if (worker_ == nullptr) return Closed();
+  auto update = TakeUpdate();
+  if (!update.ok()) return update.status();
   auto outcome =
       worker_->Step(contributions, losses, (*update)->data(), options);
   applied_step_ = worker_->applied_step();

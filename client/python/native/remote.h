@@ -78,6 +78,9 @@ class RemoteSession {
   RemoteSession(std::string name, std::unique_ptr<Client> client,
                 std::unique_ptr<WorkerSession> worker,
                 std::shared_ptr<Kernels> host);
+  // In shared memory where there is some.
+  absl::StatusOr<std::unique_ptr<ResultBuffer>> TakeUpdate()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string name_;
   const std::unique_ptr<Client> client_;

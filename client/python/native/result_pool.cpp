@@ -4,14 +4,6 @@
 
 namespace concord::python {
 
-ResultBuffer::ResultBuffer(std::shared_ptr<ResultPool> pool,
-                           std::unique_ptr<DeviceMemory> memory)
-    : pool_(std::move(pool)),
-      memory_(std::move(memory)),
-      size_(pool_->bytes()) {}
-
-ResultBuffer::~ResultBuffer() { pool_->GiveBack(std::move(memory_)); }
-
 absl::StatusOr<std::unique_ptr<ResultBuffer>> ResultPool::Take() {
   std::unique_ptr<DeviceMemory> memory;
   {
@@ -26,7 +18,14 @@ absl::StatusOr<std::unique_ptr<ResultBuffer>> ResultPool::Take() {
     if (!fresh.ok()) return fresh.status();
     memory = *std::move(fresh);
   }
-  return std::make_unique<ResultBuffer>(shared_from_this(), std::move(memory));
+  void* const data = memory->data();
+  return std::make_unique<ResultBuffer>(
+      std::shared_ptr<void>(
+          data,
+          [pool = shared_from_this(), held = memory.release()](void*) {
+            pool->GiveBack(std::unique_ptr<DeviceMemory>(held));
+          }),
+      bytes_);
 }
 
 void ResultPool::GiveBack(std::unique_ptr<DeviceMemory> memory) {

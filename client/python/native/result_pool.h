@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -17,24 +18,20 @@
 
 namespace concord::python {
 
-class ResultPool;
-
-// One result's memory; goes back to its pool when destroyed, on any thread.
-// The content of a recycled buffer is whatever it was.
+// One result's memory, let go when destroyed, on any thread.
 class ResultBuffer {
  public:
-  ResultBuffer(std::shared_ptr<ResultPool> pool,
-               std::unique_ptr<DeviceMemory> memory);
+  // `memory` has `bytes` bytes.
+  ResultBuffer(std::shared_ptr<void> memory, size_t bytes)
+      : memory_(std::move(memory)), size_(bytes) {}
   ResultBuffer(const ResultBuffer&) = delete;
   ResultBuffer& operator=(const ResultBuffer&) = delete;
-  ~ResultBuffer();
 
-  void* data() const { return memory_->data(); }
+  void* data() const { return memory_.get(); }
   size_t size() const { return size_; }  // Bytes.
 
  private:
-  const std::shared_ptr<ResultPool> pool_;
-  std::unique_ptr<DeviceMemory> memory_;
+  const std::shared_ptr<void> memory_;
   const size_t size_;
 };
 
@@ -47,13 +44,13 @@ class ResultPool : public std::enable_shared_from_this<ResultPool> {
   ResultPool(std::shared_ptr<Kernels> kernels, size_t bytes)
       : kernels_(std::move(kernels)), bytes_(bytes) {}
 
-  // RESOURCE_EXHAUSTED when there is no memory.
+  // Goes back to the pool when destroyed; the content of a recycled one is
+  // whatever it was. RESOURCE_EXHAUSTED when there is no memory.
   absl::StatusOr<std::unique_ptr<ResultBuffer>> Take();
 
   size_t bytes() const { return bytes_; }
 
  private:
-  friend class ResultBuffer;
   void GiveBack(std::unique_ptr<DeviceMemory> memory);
 
   const std::shared_ptr<Kernels> kernels_;
