@@ -61,6 +61,7 @@ def engine_table(name: str) -> str:
 
 CONTENDERS = {
     "embedded": "Concord embedded",
+    "shared": "Concord in shared memory",
     "tcp": "Concord over TCP",
     "gram_torch": "gram_torch",
     "conflictfree": "conflictfree",
@@ -77,10 +78,25 @@ def python_table() -> str:
     return markdown([*head, "gram_torch / embedded", "gram_torch / TCP"], rows)
 
 
+def processes_table() -> str:
+    rows = []
+    for row in load("processes")["rows"]:
+        target = row["target"]
+        rows.append(
+            [row["kind"], size(row["n"]), str(row["m"]), milliseconds(row["concord"]),
+             milliseconds(row["embedded"]), milliseconds(row["copy"]),
+             milliseconds(row.get("raw_echo")), f"{row['ratio']:.2f}",
+             f"≤ {target['limit']:g} x {target['against']}"]
+        )  # fmt: skip
+    head = ["kind", "n", "m", "Concord, ms", "embedded, ms", "copy, ms", "echo, ms", "ratio", "aim"]
+    return markdown(head, rows)
+
+
 TABLES = {
     "engine": lambda: engine_table("engine"),
     "losses": lambda: engine_table("losses"),
     "threads": lambda: engine_table("threads"),
+    "processes": processes_table,
     "python": python_table,
 }
 
@@ -101,7 +117,7 @@ def draw() -> None:
     import matplotlib.pyplot as plt
 
     style = {"font.family": "sans-serif", "font.size": 9, "axes.titlesize": 10}
-    colours = ("#0b6e99", "#15803d", "#c2410c", "#6b21a8")
+    colours = ("#0b6e99", "#15803d", "#c2410c", "#6b21a8", "#57534e")
     with matplotlib.rc_context(style):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
         rows = [row for row in load("engine")["rows"] if row["m"] == 3]
