@@ -127,6 +127,10 @@ int Run(const ServerOptions& options) {
   }
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start({.listen = options.listen,
+                     .tls = {.certificate = options.tls_certificate,
+                             .key = options.tls_key,
+                             .client_ca = options.tls_client_ca},
+                     .token_file = options.token_file,
                      .allow_insecure_remote = options.allow_insecure_remote,
                      .max_shared_memory_bytes = options.max_shared_memory_bytes,
                      .sessions = std::move(sessions),

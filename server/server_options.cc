@@ -67,9 +67,28 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
                  "several times. Every address is printed when it is ready.")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  auto* const certificate =
+      app.add_option("--tls-cert", options.tls_certificate,
+                     "The server's certificate, with its issuers': TLS on "
+                     "every HOST:PORT. Read again when it changes")
+          ->check(CLI::ExistingFile);
+  app.add_option("--tls-key", options.tls_key, "The certificate's key")
+      ->check(CLI::ExistingFile)
+      ->needs(certificate);
+  certificate->needs("--tls-key");
+  app.add_option("--tls-client-ca", options.tls_client_ca,
+                 "Who may issue clients' certificates: clients without one "
+                 "are not connected")
+      ->check(CLI::ExistingFile)
+      ->needs(certificate);
+  app.add_option("--token-file", options.token_file,
+                 "JSON with the tokens of those who may call, and what each "
+                 "may do (docs/SECURITY.md). Read again when it changes")
+      ->check(CLI::ExistingFile);
   app.add_flag("--allow-insecure-remote", options.allow_insecure_remote,
-               "Also listen where other machines can connect. Nothing is "
-               "encrypted and nobody is asked who he is.");
+               "Also listen where other machines can connect, though without "
+               "TLS everything can be read and changed on its way, and without "
+               "tokens or clients' certificates nobody is asked who he is.");
   app.add_option("--device", options.device,
                  "Where sessions live; auto: a GPU when there is one")
       ->check(Device());

@@ -14,6 +14,8 @@ namespace concord {
 
 struct ServerOptions {
   std::vector<std::string> listen = {"127.0.0.1:50051"};
+  std::string tls_certificate, tls_key, tls_client_ca;
+  std::string token_file;
   bool allow_insecure_remote = false;
   std::string device = "auto";  // auto, cpu, cuda, cuda:<i>
   int threads = 1;

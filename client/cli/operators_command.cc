@@ -7,13 +7,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cli/listing.h"
-#include "client/cpp/client.h"
+#include "client/cli/server_flags.h"
 
 namespace concord {
 namespace {
 
 struct Flags {
-  std::string server;
+  ServerFlags server;
   bool json = false;
   std::string timeout = "10s";
 };
@@ -30,9 +30,9 @@ std::string CheckDuration(const std::string& text) {
 
 // One try: whoever types a command wants to hear at once that nobody answers.
 absl::StatusOr<v1::ServerInfo> AskServer(const Flags& flags) {
-  ClientOptions options;
-  options.retry.max_attempts = 1;
-  auto client = Client::Connect(flags.server, options);
+  RetryOptions retry;
+  retry.max_attempts = 1;
+  auto client = flags.server.Connect(retry);
   if (!client.ok()) return client.status();
   CallOptions call;
   absl::ParseDuration(flags.timeout, &call.timeout);
@@ -41,14 +41,14 @@ absl::StatusOr<v1::ServerInfo> AskServer(const Flags& flags) {
 
 absl::Status Run(const Flags& flags, const Print& print) {
   Listing listing = ListBuiltIn(CONCORD_VERSION);
-  if (!flags.server.empty()) {
+  if (!flags.server.server.empty()) {
     const auto info = AskServer(flags);
     if (!info.ok()) {
       return absl::Status(info.status().code(),
-                          absl::StrCat("--server=", flags.server, ": ",
+                          absl::StrCat("--server=", flags.server.server, ": ",
                                        info.status().message()));
     }
-    listing = ListServer(flags.server, *info);
+    listing = ListServer(flags.server.server, *info);
   }
   return print(flags.json ? ToJson(listing) : ToText(listing));
 }
@@ -62,9 +62,9 @@ Command MakeOperatorsCommand(CLI::App* app) {
       "List the gradient methods with what they guarantee and remember, and "
       "the "
       "momentum operators, weights, lengths and loss recorders");
-  parser->add_option("--server", flags->server,
-                     "List what the server at HOST:PORT or unix:/path has; "
-                     "without: what is built into this program");
+  flags->server.AddTo(parser)->description(
+      "List what the server at HOST:PORT or unix:/path has; without: what is "
+      "built into this program");
   parser
       ->add_option("--timeout", flags->timeout,
                    "How long the server has to answer, e.g. 500ms or 1m")

@@ -7,8 +7,8 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/server_flags.h"
 #include "client/cli/step_line.h"
-#include "client/cpp/client.h"
 
 namespace concord {
 namespace {
@@ -17,13 +17,13 @@ constexpr absl::string_view kPrefix = "sessions/";
 
 struct Flags {
   std::string name;
-  std::string server;
+  ServerFlags server;
   bool json = false;
   uint64_t count = 0;
 };
 
 absl::Status Run(const Flags& flags, const Print& print) {
-  const auto client = Client::Connect(flags.server);
+  const auto client = flags.server.Connect();
   if (!client.ok()) return client.status();
   const std::string name = absl::StartsWith(flags.name, kPrefix)
                                ? flags.name
@@ -53,11 +53,7 @@ Command MakeWatchCommand(CLI::App* app) {
       "no step waits for it");
   parser->add_option("NAME", flags->name, "The session: heat or sessions/heat")
       ->required();
-  parser
-      ->add_option("--server", flags->server,
-                   "The server, HOST:PORT or unix:/path")
-      ->envname("CONCORD_SERVER")
-      ->required();
+  flags->server.AddTo(parser)->required();
   parser->add_flag("--json", flags->json,
                    "A concord.v1.StepDiagnostics as JSON on each line");
   parser->add_option("--count", flags->count,

@@ -1,15 +1,25 @@
 #include "client/cpp/channel.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "grpc/grpc.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 #include "operators/errors.h"
+#include "proto/local/loopback.h"
 
 namespace concord {
 namespace {
@@ -37,6 +47,38 @@ bool IsHostAndPort(absl::string_view server) {
          port <= 65535 && !absl::StrContains(server, "/");
 }
 
+absl::StatusOr<std::string> ReadFile(absl::string_view field,
+                                     const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (file.is_open() && !file.bad()) return text;
+  return InvalidField(
+      "INVALID_OPTION", field, path,
+      absl::StrCat("a file that can be read: ", std::strerror(errno)));
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
+    const ClientOptions& options) {
+  if (!options.tls.has_value()) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions pem;
+  const struct {
+    const char* field;
+    const std::string& path;
+    std::string* text;
+  } files[] = {
+      {"tls.ca_file", options.tls->ca_file, &pem.pem_root_certs},
+      {"tls.cert_file", options.tls->cert_file, &pem.pem_cert_chain},
+      {"tls.key_file", options.tls->key_file, &pem.pem_private_key},
+  };
+  for (const auto& file : files) {
+    if (file.path.empty()) continue;
+    absl::StatusOr<std::string> text = ReadFile(file.field, file.path);
+    if (!text.ok()) return text.status();
+    *file.text = *std::move(text);
+  }
+  return grpc::SslCredentials(pem);
+}
+
 }  // namespace
 
 absl::Status ValidateServer(absl::string_view server) {
@@ -48,10 +90,69 @@ absl::Status ValidateServer(absl::string_view server) {
                       "HOST:PORT or unix:/path");
 }
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server,
-                                           const ClientOptions& options) {
+absl::Status ValidateSecurity(absl::string_view server,
+                              const ClientOptions& options) {
+  if (!options.token.empty() && !options.token_file.empty()) {
+    return InvalidField("INVALID_OPTION", "token_file", options.token_file,
+                        "a token or a file with it, not both");
+  }
+  if (options.tls.has_value()) {
+    if (options.tls->cert_file.empty() == options.tls->key_file.empty()) {
+      return absl::OkStatus();
+    }
+    return InvalidField("INVALID_OPTION", "tls.key_file", options.tls->key_file,
+                        "set where tls.cert_file is, and not elsewhere");
+  }
+  absl::string_view host = server.substr(0, server.rfind(':'));
+  absl::ConsumePrefix(&host, "[");
+  absl::ConsumeSuffix(&host, "]");
+  const bool sends_token =
+      !options.token.empty() || !options.token_file.empty();
+  if (!sends_token || absl::StartsWith(server, "unix:") ||
+      local::IsLoopback(host)) {
+    return absl::OkStatus();
+  }
+  return InvalidField("INVALID_OPTION", "tls", "not set",
+                      absl::StrCat("TLS: everybody between here and ", host,
+                                   " could read the token"));
+}
+
+absl::StatusOr<std::string> MakeAuthorization(const ClientOptions& options) {
+  std::string token = options.token;
+  if (!options.token_file.empty()) {
+    absl::StatusOr<std::string> text =
+        ReadFile("token_file", options.token_file);
+    if (!text.ok()) return text.status();
+    token = std::string(absl::StripAsciiWhitespace(*text));
+  }
+  if (token.empty() && options.token_file.empty()) return std::string();
+  // Anything else would break gRPC's call.
+  const bool is_word = !token.empty() && absl::c_all_of(token, [](char c) {
+    return absl::ascii_isgraph(static_cast<unsigned char>(c));
+  });
+  if (is_word) return absl::StrCat("Bearer ", token);
+  return InvalidField("INVALID_OPTION",
+                      options.token_file.empty() ? "token" : "token_file",
+                      "(not shown)", "one word of ASCII characters");
+}
+
+void Line::Prepare(grpc::ClientContext* context) const {
+  if (!authorization.empty()) {
+    context->AddMetadata("authorization", authorization);
+  }
+}
+
+absl::StatusOr<Line> MakeLine(const std::string& server,
+                              const ClientOptions& options) {
   KeepLibrary();
+  const absl::StatusOr<std::string> authorization = MakeAuthorization(options);
+  if (!authorization.ok()) return authorization.status();
+  const auto credentials = MakeCredentials(options);
+  if (!credentials.ok()) return credentials.status();
   grpc::ChannelArguments arguments;
+  if (options.tls.has_value() && !options.tls->server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.tls->server_name);
+  }
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
                    Milliseconds(options.keepalive_time));
@@ -68,8 +169,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server,
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
                    Milliseconds(options.retry.max_backoff));
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(),
-                                   arguments);
+  return Line{grpc::CreateCustomChannel(server, *credentials, arguments),
+              *authorization};
 }
 
 }  // namespace concord

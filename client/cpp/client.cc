@@ -15,6 +15,7 @@
 #include "client/cpp/status.h"
 #include "client/cpp/step_watch_impl.h"
 #include "concord/v1/concord.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/client_context.h"
 #include "operators/errors.h"
 
@@ -49,7 +50,7 @@ absl::Status ValidateOptions(const ClientOptions& options) {
 class Client::Impl {
  public:
   Impl(absl::string_view server, const ClientOptions& options)
-      : server_(server), options_(options), stub_(NewStub()) {}
+      : server_(server), options_(options) {}
 
   bool forked() const { return guard_.forked(); }
   absl::Status CheckProcess() const { return guard_.Check(); }
@@ -75,6 +76,34 @@ class Client::Impl {
   template <class Response, class Function>
   absl::StatusOr<Response> Try(const Function& call, const CallOptions& options,
                                uint32_t* failed_tries = nullptr) {
+    return TryLines<Response>(
+        [&](const StubLine& line, grpc::ClientContext* context,
+            Response* response) {
+          return call(line.stub.get(), context, response);
+        },
+        options, failed_tries);
+  }
+
+  // `call(line, context, &response)`: of another service.
+  template <class Response, class Function>
+  absl::StatusOr<Response> TryOn(const Function& call,
+                                 const CallOptions& options) {
+    return TryLines<Response>(
+        [&](const StubLine& line, grpc::ClientContext* context,
+            Response* response) { return call(line.line, context, response); },
+        options, nullptr);
+  }
+
+ private:
+  struct StubLine {
+    Line line;
+    std::unique_ptr<Stub> stub;
+  };
+
+  template <class Response, class Function>
+  absl::StatusOr<Response> TryLines(const Function& call,
+                                    const CallOptions& options,
+                                    uint32_t* failed_tries) {
     absl::Status status = guard_.Check();
     if (!status.ok()) return status;
     const Limit limit(options.timeout, options.is_cancelled);
@@ -82,43 +111,54 @@ class Client::Impl {
     for (Tries tries(&backoff, options_.retry.max_attempts, limit);;) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(limit.deadline()));
+      const absl::StatusOr<std::shared_ptr<const StubLine>> line = GetLine();
+      if (!line.ok()) return line.status();
+      (*line)->line.Prepare(&context);
       Response response;
-      const std::shared_ptr<Stub> stub = GetStub();
-      status = FromGrpc(call(stub.get(), &context, &response));
+      status = FromGrpc(call(**line, &context, &response));
       if (failed_tries != nullptr) *failed_tries = tries.failed();
       if (status.ok()) return response;
       if (!tries.Again(&status, absl::IsUnavailable(status))) return status;
-      Replace(stub);
+      Replace(*line);
     }
   }
 
- private:
-  std::shared_ptr<Stub> NewStub() const {
-    return v1::Concord::NewStub(MakeChannel(server_, options_));
-  }
-  std::shared_ptr<Stub> GetStub() const {
+  // The one there is, or a new one: without one, or for another token.
+  absl::StatusOr<std::shared_ptr<const StubLine>> GetLine() {
+    const absl::StatusOr<std::string> authorization =
+        MakeAuthorization(options_);
+    if (!authorization.ok()) return authorization.status();
     absl::MutexLock lock(&mutex_);
-    return stub_;
+    if (line_ != nullptr && line_->line.authorization == *authorization) {
+      return line_;
+    }
+    absl::StatusOr<Line> line = MakeLine(server_, options_);
+    if (!line.ok()) return line.status();
+    std::unique_ptr<Stub> stub = v1::Concord::NewStub(line->channel);
+    line_ =
+        std::make_shared<StubLine>(StubLine{*std::move(line), std::move(stub)});
+    return line_;
   }
   // A channel connects again only while a call polls it, and a call that finds
   // it disconnected does not wait: left alone, it takes seconds to find a
   // server that is back at once. A new channel's first call connects.
-  void Replace(const std::shared_ptr<Stub>& failed) {
+  void Replace(const std::shared_ptr<const StubLine>& failed) {
     absl::MutexLock lock(&mutex_);
-    if (stub_ == failed) stub_ = NewStub();
+    if (line_ == failed) line_ = nullptr;
   }
 
   const ProcessGuard guard_;
   const std::string server_;
   const ClientOptions options_;
-  mutable absl::Mutex mutex_;
-  std::shared_ptr<Stub> stub_ ABSL_GUARDED_BY(mutex_);
+  absl::Mutex mutex_;
+  std::shared_ptr<const StubLine> line_ ABSL_GUARDED_BY(mutex_);
 };
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
     absl::string_view server, const ClientOptions& options) {
   absl::Status status = ValidateServer(server);
   if (status.ok()) status = ValidateOptions(options);
+  if (status.ok()) status = ValidateSecurity(server, options);
   if (!status.ok()) return status;
   return std::unique_ptr<Client>(
       new Client(std::make_unique<Impl>(server, options)));
@@ -132,6 +172,20 @@ Client::~Client() {
 }
 
 const std::string& Client::server() const { return impl_->server(); }
+
+absl::StatusOr<bool> Client::IsServing(const CallOptions& options) {
+  using grpc::health::v1::Health;
+  using grpc::health::v1::HealthCheckResponse;
+  const absl::StatusOr<HealthCheckResponse> response =
+      impl_->TryOn<HealthCheckResponse>(
+          [](const Line& line, grpc::ClientContext* context,
+             HealthCheckResponse* answer) {
+            return Health::NewStub(line.channel)->Check(context, {}, answer);
+          },
+          options);
+  if (!response.ok()) return response.status();
+  return response->status() == HealthCheckResponse::SERVING;
+}
 
 absl::StatusOr<v1::ServerInfo> Client::GetServerInfo(
     const CallOptions& options) {
@@ -282,12 +336,13 @@ absl::StatusOr<std::unique_ptr<StepWatch>> Client::Watch(
     absl::string_view name, absl::string_view uid) {
   const absl::Status status = impl_->CheckProcess();
   if (!status.ok()) return status;
+  absl::StatusOr<Line> line = MakeLine(impl_->server(), impl_->options());
+  if (!line.ok()) return line.status();
   v1::WatchRequest request;
   request.set_name(std::string(name));
   request.set_uid(std::string(uid));
-  return std::unique_ptr<StepWatch>(
-      new StepWatch(std::make_unique<StepWatch::Impl>(
-          MakeChannel(impl_->server(), impl_->options()), std::move(request))));
+  return std::unique_ptr<StepWatch>(new StepWatch(
+      std::make_unique<StepWatch::Impl>(*std::move(line), std::move(request))));
 }
 
 absl::StatusOr<CombineOutcome> Client::Combine(

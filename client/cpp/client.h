@@ -65,6 +65,9 @@ class Client {
 
   absl::StatusOr<v1::ServerInfo> GetServerInfo(const CallOptions& options = {});
 
+  // Whether the server takes work: not while it starts or shuts down.
+  absl::StatusOr<bool> IsServing(const CallOptions& options = {});
+
   // A retry of a creation whose answer was lost gets ALREADY_EXISTS; use
   // AttachOrCreate where that is no error.
   absl::StatusOr<v1::Session> CreateSession(

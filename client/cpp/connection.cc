@@ -27,10 +27,10 @@ struct Connection::Loan {
   const std::shared_ptr<absl::Notification> returned;
 };
 
-Connection::Connection(std::shared_ptr<grpc::Channel> channel,
-                       const char* method)
-    : channel_(std::move(channel)),
+Connection::Connection(Line line, const char* method)
+    : channel_(line.channel),
       context_(std::make_unique<grpc::ClientContext>()) {
+  line.Prepare(context_.get());
   // Sent together with the first message.
   context_->set_initial_metadata_corked(true);
   const grpc::internal::RpcMethod rpc(

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "client/cpp/channel.h"
 #include "client/cpp/limit.h"
 #include "client/cpp/message_stream.h"
 #include "grpcpp/channel.h"
@@ -28,8 +29,8 @@ namespace concord {
 class Connection final : public MessageStream {
  public:
   // Starts a call of `method` ("/package.Service/Method", a literal) with the
-  // first message written. The channel should be this connection's alone.
-  Connection(std::shared_ptr<grpc::Channel> channel, const char* method);
+  // first message written. The line should be this connection's alone.
+  Connection(Line line, const char* method);
 
   ~Connection() override;
 

@@ -5,8 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 
 namespace concord {
 
@@ -22,8 +24,28 @@ struct RetryOptions {
   uint64_t jitter_seed = 0;
 };
 
+// Files in PEM form, read at every connection.
+struct TlsOptions {
+  // Of those who may issue the server's certificate; empty: the system's.
+  std::string ca_file;
+  // The client's own, where the server wants one. Both or none.
+  std::string cert_file;
+  std::string key_file;
+  // The name in the server's certificate, where it is not the address's host.
+  std::string server_name;
+};
+
 struct ClientOptions {
   RetryOptions retry;
+
+  // Not set: nothing is encrypted.
+  absl::optional<TlsOptions> tls;
+
+  // Says who calls, to servers that ask (docs/SECURITY.md): the token itself,
+  // or a file with it, which is read at every call. A token goes over TLS, to
+  // this machine's loopback or to a Unix socket; never elsewhere.
+  std::string token;
+  std::string token_file;
 
   // After this long without a sign of life the server is asked for one; without
   // an answer within `keepalive_timeout` the connection counts as lost (and a
@@ -47,6 +69,11 @@ struct ClientOptions {
   // chunk_bytes) goes as one message.
   size_t single_message_bytes = size_t{1} << 18;
 };
+
+// The defaults, with TLS and token from the environment: CONCORD_TLS_CA (also
+// "system"), CONCORD_TLS_CERT, CONCORD_TLS_KEY, CONCORD_TLS_SERVER_NAME,
+// CONCORD_TOKEN, CONCORD_TOKEN_FILE. TLS is on where one of its four is set.
+ClientOptions ClientOptionsFromEnvironment();
 
 // For one call or step.
 struct CallOptions {

@@ -62,7 +62,9 @@ absl::StatusOr<CombineOutcome> RemoteCombine::Run(const CallOptions& options) {
 }
 
 absl::Status RemoteCombine::Try(v1::CombineResult* found, const Limit& limit) {
-  Connection connection(MakeChannel(server_, client_), kCombineMethod);
+  absl::StatusOr<Line> line = MakeLine(server_, client_);
+  if (!line.ok()) return line.status();
+  Connection connection(*std::move(line), kCombineMethod);
   if (!Send(&connection, limit)) return connection.Close(limit);
   absl::Status status = Receive(&connection, found, limit);
   // The result is whole, however the stream ends.

@@ -110,21 +110,25 @@ bool WorkerSession::Impl::WorthRetrying(const absl::Status& status) const {
 }
 
 absl::Status WorkerSession::Impl::Join(const Limit& limit) {
-  const absl::Status status = JoinOn(
-      std::make_unique<Connection>(MakeChannel(server_, client_), kStepMethod),
-      limit);
+  absl::StatusOr<Line> line = MakeLine(server_, client_);
+  if (!line.ok()) return line.status();
+  const std::string authorization = line->authorization;
+  const absl::Status status =
+      JoinOn(std::make_unique<Connection>(*std::move(line), kStepMethod),
+             /*authorization=*/"", limit);
   if (!status.ok() || !client_.shared_memory ||
       joined_.local_socket().empty() ||
       std::exchange(avoid_local_socket_, false)) {
     return status;
   }
-  const absl::Status local = JoinLocally(limit);
+  const absl::Status local = JoinLocally(authorization, limit);
   // A server that has no thread left for its socket may have one for gRPC.
   avoid_local_socket_ = !local.ok();
   return local;
 }
 
-absl::Status WorkerSession::Impl::JoinLocally(const Limit& limit) {
+absl::Status WorkerSession::Impl::JoinLocally(const std::string& authorization,
+                                              const Limit& limit) {
   absl::StatusOr<std::unique_ptr<LocalStream>> local =
       LocalStream::Connect(joined_.local_socket());
   // Another machine's, or another user's: the stream does.
@@ -133,7 +137,7 @@ absl::Status WorkerSession::Impl::JoinLocally(const Limit& limit) {
   absl::Status status = connection_->Leave(limit);
   Disconnect();
   LocalStream* const stream = local->get();
-  if (status.ok()) status = JoinOn(*std::move(local), limit);
+  if (status.ok()) status = JoinOn(*std::move(local), authorization, limit);
   if (!status.ok()) return status;
   const size_t n = joined_.num_parameters();
   const size_t update_bytes = n * ElementBytes(joined_.update_type());
@@ -153,9 +157,11 @@ void WorkerSession::Impl::Disconnect() {
 }
 
 absl::Status WorkerSession::Impl::JoinOn(std::unique_ptr<MessageStream> stream,
+                                         const std::string& authorization,
                                          const Limit& limit) {
   v1::StepRequest request;
   v1::Join& join = *request.mutable_join();
+  join.set_authorization(authorization);
   join.set_session(worker_.session);
   join.set_rank(worker_.rank);
   join.set_incarnation(worker_.incarnation);

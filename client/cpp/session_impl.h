@@ -49,10 +49,12 @@ class WorkerSession::Impl {
   // A new connection and stream, joined; on the local socket of the server
   // where there is one.
   absl::Status Join(const Limit& limit);
-  absl::Status JoinLocally(const Limit& limit);
+  absl::Status JoinLocally(const std::string& authorization,
+                           const Limit& limit);
   // Says Join on a new stream, which is the worker's from then on.
+  // `authorization`: where the stream itself does not say who calls.
   absl::Status JoinOn(std::unique_ptr<MessageStream> stream,
-                      const Limit& limit);
+                      const std::string& authorization, const Limit& limit);
   // One try of a step on the open stream.
   absl::Status Try(v1::StepHeader* header,
                    absl::Span<const StepVector> contributions,

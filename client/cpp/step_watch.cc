@@ -13,10 +13,9 @@ constexpr char kWatchMethod[] = "/concord.v1.Concord/Watch";
 
 }  // namespace
 
-StepWatch::Impl::Impl(std::shared_ptr<grpc::Channel> channel,
-                      v1::WatchRequest request)
+StepWatch::Impl::Impl(Line line, v1::WatchRequest request)
     : request_(std::move(request)),
-      connection_(std::move(channel), kWatchMethod) {}
+      connection_(std::move(line), kWatchMethod) {}
 
 absl::StatusOr<v1::StepDiagnostics> StepWatch::Impl::Next(
     const CallOptions& options) {

@@ -6,18 +6,18 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/cpp/channel.h"
 #include "client/cpp/connection.h"
 #include "client/cpp/process_guard.h"
 #include "client/cpp/step_watch.h"
 #include "concord/v1/checkpoint.pb.h"
-#include "grpcpp/channel.h"
 
 namespace concord {
 
 class StepWatch::Impl {
  public:
-  // The channel should be this watch's alone.
-  Impl(std::shared_ptr<grpc::Channel> channel, v1::WatchRequest request);
+  // The line should be this watch's alone.
+  Impl(Line line, v1::WatchRequest request);
 
   absl::StatusOr<v1::StepDiagnostics> Next(const CallOptions& options);
 

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "operators/errors.h"
+#include "proto/local/loopback.h"
 
 namespace concord {
 namespace {
@@ -20,12 +21,6 @@ namespace {
 absl::Status Malformed(absl::string_view text) {
   return InvalidField("INVALID_OPTION", "listen", text,
                       "HOST:PORT, [IPv6]:PORT or unix:/path");
-}
-
-bool IsLoopback(absl::string_view host) {
-  return host == "localhost" || host == "::1" ||
-         (absl::StartsWith(host, "127.") &&
-          host.find_first_not_of("0123456789.") == absl::string_view::npos);
 }
 
 }  // namespace
@@ -61,7 +56,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
     return Malformed(text);
   }
   address.host = std::string(host);
-  address.is_local = IsLoopback(host);
+  address.is_local = local::IsLoopback(host);
   return address;
 }
 

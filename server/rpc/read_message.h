@@ -4,14 +4,20 @@
 
 #include <optional>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "operators/errors.h"
 #include "proto/wire/codec.h"
 #include "server/rpc/stream_table.h"
 
 namespace concord {
+
+// Whether the caller of a stream may do on "sessions/{id}" what it asks for.
+using AdmitToSession =
+    absl::FunctionRef<absl::Status(absl::string_view session)>;
 
 // The next message; nothing at the client's end of the stream.
 // INVALID_ARGUMENT, PROTOCOL_VIOLATION for bytes that are no Message, or the

@@ -49,19 +49,31 @@ void SetArguments(grpc::ServerBuilder* builder) {
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
 }
 
-absl::Status CheckReach(const ListenAddress& address, bool allow_remote) {
-  if (address.is_local || allow_remote) return absl::OkStatus();
+absl::Status CheckReach(const ListenAddress& address,
+                        const Server::Options& options) {
+  if (address.is_local || options.allow_insecure_remote) {
+    return absl::OkStatus();
+  }
+  const bool encrypts = options.tls.is_set();
+  const bool asks =
+      !options.token_file.empty() || !options.tls.client_ca.empty();
+  if (encrypts && asks) return absl::OkStatus();
+  const char* const lacks = encrypts ? "does not ask who calls"
+                            : asks   ? "does not encrypt"
+                                     : "neither encrypts nor asks who calls";
   return MakeError(
       absl::StatusCode::kInvalidArgument,
       {"INVALID_OPTION",
        "listen",
        address.text,
-       "a loopback address (127.0.0.1, [::1], localhost) or "
-       "unix:/path",
+       "a loopback address (127.0.0.1, [::1], localhost), unix:/path, or any "
+       "with --tls-cert and --tls-key and one of --token-file, "
+       "--tls-client-ca",
        {}},
-      "other machines could reach this address, and this server neither "
-      "encrypts nor asks who calls: anybody could read and change your "
-      "training. In a network that you trust, pass --allow-insecure-remote");
+      absl::StrCat("other machines could reach this address, and this server ",
+                   lacks,
+                   ": anybody could read and change your training. In a "
+                   "network that you trust, pass --allow-insecure-remote"));
 }
 
 // New files of the process are its owner's alone while this lives.
@@ -87,13 +99,42 @@ Server::Server(Options options)
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   auto server = std::unique_ptr<Server>(new Server(std::move(options)));
+  absl::Status status = server->SetAccess();
+  if (!status.ok()) return status;
   // Before anybody can ask for them.
   server->TakeUpStored();
   server->ListenLocally();
-  absl::Status status = server->Listen();
+  status = server->Listen();
   if (!status.ok()) return status;
   server->reaper_ = std::thread([raw = server.get()] { raw->Reap(); });
   return server;
+}
+
+absl::Status Server::SetAccess() {
+  if (options_.tls.is_set()) {
+    absl::Status status = CheckTlsFiles(options_.tls);
+    if (!status.ok()) return status;
+  }
+  if (options_.token_file.empty()) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<AccessControl>> access =
+      AccessControl::Load(options_.token_file);
+  if (!access.ok()) return access.status();
+  access_ = *std::move(access);
+  service_->SetAccess(access_.get());
+  return absl::OkStatus();
+}
+
+void Server::ReloadTokens() {
+  if (access_ == nullptr) return;
+  const absl::StatusOr<bool> reloaded = access_->Reload();
+  if (!reloaded.ok()) {
+    options_.log->Write(
+        "tokens_not_reloaded",
+        {{"file", options_.token_file},
+         {"message", std::string(reloaded.status().message())}});
+  } else if (*reloaded) {
+    options_.log->Write("tokens_reloaded", {{"file", options_.token_file}});
+  }
 }
 
 void Server::TakeUpStored() {
@@ -113,7 +154,10 @@ void Server::TakeUpStored() {
 }
 
 void Server::ListenLocally() {
-  if (options_.max_shared_memory_bytes == 0) return;
+  // A local socket knows of no certificates.
+  const bool only_certificates =
+      access_ == nullptr && !options_.tls.client_ca.empty();
+  if (options_.max_shared_memory_bytes == 0 || only_certificates) return;
   absl::StatusOr<std::unique_ptr<LocalListener>> listener =
       LocalListener::Start(options_.sessions.limits.max_streams,
                            [this](FileDescriptor socket) {
@@ -135,18 +179,24 @@ absl::Status Server::Listen() {
   RegisterReflection();
   grpc::ServerBuilder builder;
   SetArguments(&builder);
+  const std::shared_ptr<grpc::ServerCredentials> tcp_credentials =
+      options_.tls.is_set() ? MakeTlsCredentials(options_.tls)
+                            : grpc::InsecureServerCredentials();
   std::vector<ListenAddress> addresses;
   std::vector<int> ports(options_.listen.size(), 0);
   for (size_t i = 0; i < options_.listen.size(); ++i) {
     absl::StatusOr<ListenAddress> address =
         ParseListenAddress(options_.listen[i]);
     if (!address.ok()) return address.status();
-    absl::Status status = CheckReach(*address, options_.allow_insecure_remote);
+    absl::Status status = CheckReach(*address, options_);
     if (status.ok() && !address->socket_file.empty()) {
       status = RemoveStaleSocket(address->socket_file);
     }
     if (!status.ok()) return status;
-    builder.AddListeningPort(address->text, grpc::InsecureServerCredentials(),
+    builder.AddListeningPort(address->text,
+                             address->socket_file.empty()
+                                 ? tcp_credentials
+                                 : grpc::InsecureServerCredentials(),
                              &ports[i]);
     addresses.push_back(*std::move(address));
   }
@@ -187,6 +237,7 @@ void Server::Reap() {
       if (!stopping_) changed_.WaitWithTimeout(&mutex_, kReapPeriod);
       if (stopping_) return;
     }
+    ReloadTokens();
     const std::vector<std::string> expired = registry_->ReapIdle();
     for (const std::string& name : expired) {
       options_.log->Write("session_expired", {{"session", name}});

@@ -20,7 +20,9 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/rpc/access.h"
 #include "server/rpc/event_log.h"
+#include "server/rpc/tls.h"
 #include "server/session/registry.h"
 
 namespace grpc {
@@ -40,8 +42,13 @@ class Server {
   struct Options {
     // "HOST:PORT" (port 0: any free one) or "unix:/path".
     std::vector<std::string> listen;
-    // Addresses beyond this machine: nothing is encrypted and nobody is asked
-    // who he is.
+    // For HOST:PORT; Unix sockets are their owner's anyway.
+    TlsFiles tls;
+    // Not empty: callers bring a token of this file (access.h). Else everybody
+    // may do everything; who shows a certificate is known by its name.
+    std::string token_file;
+    // Addresses beyond this machine, though not both encrypted and for known
+    // callers alone.
     bool allow_insecure_remote = false;
     // Workers on this machine may have their streams on a local socket, and
     // share up to this much memory with the server; 0: they may not.
@@ -51,7 +58,8 @@ class Server {
   };
 
   // INVALID_ARGUMENT (INVALID_OPTION) for an address that is malformed or
-  // beyond loopback without leave; UNAVAILABLE where one cannot be listened on.
+  // beyond loopback without leave, and for what is wrong with the files of TLS
+  // and tokens; UNAVAILABLE where one cannot be listened on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(Options options);
 
   // Drains without patience when Drain was not called.
@@ -78,7 +86,10 @@ class Server {
   void TakeUpStored();
   absl::Status Listen();
   void ListenLocally();
-  // Deletes idle sessions now and then.
+  absl::Status SetAccess();
+  // Reads the token file again, if it has changed.
+  void ReloadTokens();
+  // Deletes idle sessions now and then, and looks for new tokens.
   void Reap();
 
   const Options options_;
@@ -86,6 +97,7 @@ class Server {
   std::vector<std::string> socket_files_;
   std::unique_ptr<SessionRegistry> registry_;
   std::unique_ptr<StreamTable> streams_;
+  std::unique_ptr<AccessControl> access_;  // Null: nobody is asked.
   std::unique_ptr<Service> service_;
   std::unique_ptr<HealthService> health_;
   std::unique_ptr<LocalListener> local_;  // Null: there is none.

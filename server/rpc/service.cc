@@ -43,7 +43,7 @@ std::string CodeName(const absl::Status& status) {
 }  // namespace
 
 Service::Service(SessionRegistry* registry, StreamTable* streams, EventLog* log)
-    : registry_(registry), streams_(streams), log_(log) {
+    : registry_(registry), streams_(streams), log_(log), gate_(log) {
   using Handler =
       grpc::internal::BidiStreamingHandler<Service, grpc::ByteBuffer,
                                            grpc::ByteBuffer>;
@@ -83,11 +83,44 @@ void Service::OfferLocalSocket(std::string name,
 
 void Service::ServeLocalStep(FileDescriptor socket) {
   LocalPipe pipe(std::move(socket), shared_memory_);
-  pipe.End(ServeStep(&pipe, /*local_socket=*/""));
+  pipe.End(ServeStep(&pipe, /*local_socket=*/"", [this](const v1::Join& join) {
+    const absl::StatusOr<Visit> visit =
+        gate_.IdentifyLocally("Step", join.authorization());
+    if (!visit.ok()) return visit.status();
+    return gate_.Pass(*visit,
+                      visit->caller->Check(Right::kStep, join.session()));
+  }));
+}
+
+absl::Status Service::CheckRead(const Visit& visit, absl::string_view session) {
+  return gate_.Pass(visit, visit.caller->Check(Right::kRead, session));
+}
+
+absl::Status Service::CheckChange(const Caller& caller,
+                                  const std::string& session) {
+  // Who may nothing there is not told whether it exists.
+  absl::Status status = caller.Check(Right::kStep, session);
+  if (!status.ok() || caller.May(0, session)) return status;
+  const absl::StatusOr<std::shared_ptr<Session>> found =
+      registry_->Get(session);
+  return caller.CheckChange(session,
+                            found.ok() ? (*found)->options().owner() : "");
+}
+
+absl::Status Service::AdmitChange(const char* method,
+                                  const grpc::ServerContext& context,
+                                  const std::string& session) {
+  return gate_.Admit(method, context, [&](const Caller& caller) {
+    return CheckChange(caller, session);
+  });
 }
 
 void Service::LogFailure(const char* event, const absl::Status& status) {
-  if (status.ok() || absl::IsCancelled(status)) return;
+  // The gate has logged whom it has turned away.
+  if (status.ok() || absl::IsCancelled(status) ||
+      absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status)) {
+    return;
+  }
   log_->Write(event, {{"code", CodeName(status)},
                       {"reason", GetErrorReason(status)},
                       {"message", std::string(status.message())}});
@@ -95,18 +128,25 @@ void Service::LogFailure(const char* event, const absl::Status& status) {
 
 grpc::Status Service::ServeRawStep(grpc::ServerContext* context,
                                    ByteStream* stream) {
+  const absl::StatusOr<Visit> visit = gate_.Identify("Step", *context);
+  if (!visit.ok()) return ToGrpc(visit.status());
   GrpcPipe pipe(context, stream);
-  return ServeStep(&pipe, local_socket_);
+  return ServeStep(&pipe, local_socket_, [&](const v1::Join& join) {
+    return gate_.Pass(*visit,
+                      visit->caller->Check(Right::kStep, join.session()));
+  });
 }
 
-grpc::Status Service::ServeStep(MessagePipe* pipe, std::string local_socket) {
+grpc::Status Service::ServeStep(MessagePipe* pipe, std::string local_socket,
+                                const StepStream::Admit& admit) {
   absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(pipe);
   if (!live.ok()) return Refuse("Step", live.status());
   absl::Status status;
   {
-    StepStream steps(registry_, live->get(), std::move(local_socket));
+    StepStream steps(registry_, live->get(), std::move(local_socket), admit);
     status = steps.Run();
-    if (!status.ok()) {
+    // Who was turned away at the gate is in the log already.
+    if (!status.ok() && !steps.denied()) {
       log_->Write("stream_failed",
                   {{"session", steps.session()},
                    {"rank", int64_t{steps.rank()}},
@@ -121,6 +161,8 @@ grpc::Status Service::ServeStep(MessagePipe* pipe, std::string local_socket) {
 
 grpc::Status Service::ServeRawCombine(grpc::ServerContext* context,
                                       ByteStream* stream) {
+  const absl::StatusOr<Visit> visit = gate_.Identify("Combine", *context);
+  if (!visit.ok()) return ToGrpc(visit.status());
   GrpcPipe pipe(context, stream);
   absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("Combine", live.status());
@@ -131,18 +173,31 @@ grpc::Status Service::ServeRawCombine(grpc::ServerContext* context,
 
 grpc::Status Service::ServeRawWatch(grpc::ServerContext* context,
                                     ByteStream* stream) {
+  const absl::StatusOr<Visit> visit = gate_.Identify("Watch", *context);
+  if (!visit.ok()) return ToGrpc(visit.status());
   GrpcPipe pipe(context, stream);
   absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("Watch", live.status());
-  const absl::Status status = ServeWatch(registry_, live->get());
+  const absl::Status status = ServeWatch(
+      registry_, live->get(),
+      [&](absl::string_view session) { return CheckRead(*visit, session); });
   LogFailure("watch_ended", status);
   return ToGrpc(status);
 }
 
-grpc::Status Service::CreateSession(grpc::ServerContext*,
+grpc::Status Service::CreateSession(grpc::ServerContext* context,
                                     const v1::CreateSessionRequest* request,
                                     v1::Session* response) {
-  absl::StatusOr<v1::Session> session = registry_->Create(*request);
+  const absl::StatusOr<Visit> visit = gate_.Identify("CreateSession", *context);
+  if (!visit.ok()) return ToGrpc(visit.status());
+  absl::Status admitted =
+      visit->caller->Check(Right::kStep, request->session_id());
+  if (admitted.ok() && !request->restore_from().empty()) {
+    admitted = visit->caller->Check(Right::kRead, request->restore_from());
+  }
+  if (!admitted.ok()) return ToGrpc(gate_.Pass(*visit, admitted));
+  absl::StatusOr<v1::Session> session =
+      registry_->Create(*request, visit->caller->name());
   if (!session.ok()) {
     // Ranks that find their session made by another one are no event.
     if (session.status().code() != absl::StatusCode::kAlreadyExists) {
@@ -166,9 +221,14 @@ grpc::Status Service::CreateSession(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::GetSession(grpc::ServerContext*,
+grpc::Status Service::GetSession(grpc::ServerContext* context,
                                  const v1::GetSessionRequest* request,
                                  v1::Session* response) {
+  const absl::Status admitted =
+      gate_.Admit("GetSession", *context, [&](const Caller& caller) {
+        return caller.CheckDescribe(request->name());
+      });
+  if (!admitted.ok()) return ToGrpc(admitted);
   absl::StatusOr<std::shared_ptr<Session>> session =
       registry_->Get(request->name());
   if (!session.ok()) return ToGrpc(session.status());
@@ -177,18 +237,32 @@ grpc::Status Service::GetSession(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ListSessions(grpc::ServerContext*,
+grpc::Status Service::ListSessions(grpc::ServerContext* context,
                                    const v1::ListSessionsRequest* request,
                                    v1::ListSessionsResponse* response) {
+  const absl::StatusOr<Visit> visit = gate_.Identify("ListSessions", *context);
+  if (!visit.ok()) return ToGrpc(visit.status());
+  const Caller& caller = *visit->caller;
+  if (!caller.MaySomewhere(static_cast<uint8_t>(Right::kRead))) {
+    return ToGrpc(gate_.Pass(*visit, caller.Check(Right::kRead, "")));
+  }
   absl::StatusOr<v1::ListSessionsResponse> list = registry_->List(*request);
   if (!list.ok()) return ToGrpc(list.status());
-  *response = *std::move(list);
+  response->set_next_page_token(list->next_page_token());
+  for (v1::Session& session : *list->mutable_sessions()) {
+    if (caller.May(static_cast<uint8_t>(Right::kRead), session.name())) {
+      *response->add_sessions() = std::move(session);
+    }
+  }
   return grpc::Status::OK;
 }
 
-grpc::Status Service::UpdateSession(grpc::ServerContext*,
+grpc::Status Service::UpdateSession(grpc::ServerContext* context,
                                     const v1::UpdateSessionRequest* request,
                                     v1::Session* response) {
+  const absl::Status admitted =
+      AdmitChange("UpdateSession", *context, request->session().name());
+  if (!admitted.ok()) return ToGrpc(admitted);
   absl::StatusOr<v1::Session> session = registry_->Update(*request);
   if (!session.ok()) return ToGrpc(session.status());
   *response = *std::move(session);
@@ -198,9 +272,12 @@ grpc::Status Service::UpdateSession(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::DeleteSession(grpc::ServerContext*,
+grpc::Status Service::DeleteSession(grpc::ServerContext* context,
                                     const v1::DeleteSessionRequest* request,
                                     google::protobuf::Empty*) {
+  const absl::Status admitted =
+      AdmitChange("DeleteSession", *context, request->name());
+  if (!admitted.ok()) return ToGrpc(admitted);
   const absl::Status status = registry_->Delete(*request);
   if (status.ok()) {
     log_->Write("session_deleted", {{"session", request->name()}});
@@ -209,9 +286,12 @@ grpc::Status Service::DeleteSession(grpc::ServerContext*,
   return ToGrpc(status);
 }
 
-grpc::Status Service::Solve(grpc::ServerContext*,
+grpc::Status Service::Solve(grpc::ServerContext* context,
                             const v1::SolveRequest* request,
                             v1::SolveResponse* response) {
+  const absl::Status admitted = gate_.Admit(
+      "Solve", *context, [](const Caller&) { return absl::OkStatus(); });
+  if (!admitted.ok()) return ToGrpc(admitted);
   absl::StatusOr<v1::SolveResponse> solved =
       concord::Solve(*request, registry_->limits());
   if (!solved.ok()) return ToGrpc(solved.status());
@@ -219,9 +299,13 @@ grpc::Status Service::Solve(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::GetServerInfo(grpc::ServerContext*,
+grpc::Status Service::GetServerInfo(grpc::ServerContext* context,
                                     const v1::GetServerInfoRequest*,
                                     v1::ServerInfo* response) {
+  const absl::Status admitted =
+      gate_.Admit("GetServerInfo", *context,
+                  [](const Caller&) { return absl::OkStatus(); });
+  if (!admitted.ok()) return ToGrpc(admitted);
   registry_->Describe(response);
   response->set_version(kVersion);
   response->set_streams(streams_->size());

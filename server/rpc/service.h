@@ -6,10 +6,16 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "concord/v1/concord.grpc.pb.h"
 #include "proto/local/file_descriptor.h"
+#include "server/rpc/access.h"
 #include "server/rpc/event_log.h"
+#include "server/rpc/gate.h"
 #include "server/rpc/grpc_pipe.h"
+#include "server/rpc/step_stream.h"
 #include "server/rpc/stream_table.h"
 #include "server/session/memory_budget.h"
 #include "server/session/registry.h"
@@ -29,6 +35,10 @@ class Service final : public v1::Concord::Service {
   // are told of the socket, and pass as much memory as `budget` has.
   void OfferLocalSocket(std::string name, std::shared_ptr<MemoryBudget> budget,
                         uint64_t budget_bytes);
+
+  // To be called before anything is served, if at all: callers are known by
+  // their tokens. Not owned.
+  void SetAccess(const AccessControl* access) { gate_.SetAccess(access); }
 
   // A worker's stream on that socket.
   void ServeLocalStep(FileDescriptor socket);
@@ -66,7 +76,16 @@ class Service final : public v1::Concord::Service {
                              v1::ServerInfo* response) override;
 
  private:
-  grpc::Status ServeStep(MessagePipe* pipe, std::string local_socket);
+  // Of those who may change the session.
+  absl::Status AdmitChange(const char* method,
+                           const grpc::ServerContext& context,
+                           const std::string& session);
+  absl::Status CheckChange(const Caller& caller, const std::string& session);
+  // Whether the caller of a stream may read the session that it names.
+  absl::Status CheckRead(const Visit& visit, absl::string_view session);
+  // `admit`: of the stream's first message.
+  grpc::Status ServeStep(MessagePipe* pipe, std::string local_socket,
+                         const StepStream::Admit& admit);
   grpc::Status ServeRawStep(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status ServeRawCombine(grpc::ServerContext* context,
                                ByteStream* stream);
@@ -83,6 +102,7 @@ class Service final : public v1::Concord::Service {
   SessionRegistry* const registry_;
   StreamTable* const streams_;
   EventLog* const log_;
+  Gate gate_;
   std::string local_socket_;  // Empty: there is none.
   std::shared_ptr<MemoryBudget> shared_memory_;
   uint64_t shared_memory_limit_ = 0;

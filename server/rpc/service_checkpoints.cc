@@ -2,6 +2,8 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "proto/wire/codec.h"
 #include "server/rpc/service.h"
 #include "server/rpc/state_streams.h"
@@ -9,8 +11,11 @@
 
 namespace concord {
 grpc::Status Service::CreateCheckpoint(
-    grpc::ServerContext*, const v1::CreateCheckpointRequest* request,
+    grpc::ServerContext* context, const v1::CreateCheckpointRequest* request,
     v1::Checkpoint* response) {
+  const absl::Status admitted =
+      AdmitChange("CreateCheckpoint", *context, request->session());
+  if (!admitted.ok()) return ToGrpc(admitted);
   absl::StatusOr<v1::Checkpoint> checkpoint =
       registry_->CreateCheckpoint(*request);
   if (!checkpoint.ok()) return ToGrpc(checkpoint.status());
@@ -21,9 +26,14 @@ grpc::Status Service::CreateCheckpoint(
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ListCheckpoints(grpc::ServerContext*,
+grpc::Status Service::ListCheckpoints(grpc::ServerContext* context,
                                       const v1::ListCheckpointsRequest* request,
                                       v1::ListCheckpointsResponse* response) {
+  const absl::Status admitted =
+      gate_.Admit("ListCheckpoints", *context, [&](const Caller& caller) {
+        return caller.Check(Right::kRead, request->session());
+      });
+  if (!admitted.ok()) return ToGrpc(admitted);
   absl::StatusOr<v1::ListCheckpointsResponse> list =
       registry_->ListCheckpoints(*request);
   if (!list.ok()) return ToGrpc(list.status());
@@ -31,9 +41,21 @@ grpc::Status Service::ListCheckpoints(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::RestoreSession(grpc::ServerContext*,
+grpc::Status Service::RestoreSession(grpc::ServerContext* context,
                                      const v1::RestoreSessionRequest* request,
                                      v1::Session* response) {
+  const absl::Status admitted =
+      gate_.Admit("RestoreSession", *context, [&](const Caller& caller) {
+        const absl::Status status = CheckChange(caller, request->name());
+        // Another session's checkpoint is that session's state.
+        const bool reads_other =
+            !request->checkpoint().empty() &&
+            !absl::StartsWith(request->checkpoint(),
+                              absl::StrCat(request->name(), "/"));
+        if (!status.ok() || !reads_other) return status;
+        return caller.Check(Right::kRead, request->checkpoint());
+      });
+  if (!admitted.ok()) return ToGrpc(admitted);
   return Restored("session_restored", registry_->Restore(*request), response);
 }
 
@@ -51,20 +73,30 @@ grpc::Status Service::Restored(const char* event,
 
 grpc::Status Service::ServeRawExport(grpc::ServerContext* context,
                                      ByteStream* stream) {
+  const absl::StatusOr<Visit> visit = gate_.Identify("ExportSession", *context);
+  if (!visit.ok()) return ToGrpc(visit.status());
   GrpcPipe pipe(context, stream);
   absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("ExportSession", live.status());
-  const absl::Status status = ServeExport(registry_, live->get());
+  const absl::Status status = ServeExport(
+      registry_, live->get(),
+      [&](absl::string_view session) { return CheckRead(*visit, session); });
   LogFailure("export_failed", status);
   return ToGrpc(status);
 }
 
 grpc::Status Service::ServeRawImport(grpc::ServerContext* context,
                                      ByteStream* stream) {
+  const absl::StatusOr<Visit> visit = gate_.Identify("ImportSession", *context);
+  if (!visit.ok()) return ToGrpc(visit.status());
   GrpcPipe pipe(context, stream);
   absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
   if (!live.ok()) return Refuse("ImportSession", live.status());
-  absl::StatusOr<v1::Session> session = ServeImport(registry_, live->get());
+  absl::StatusOr<v1::Session> session =
+      ServeImport(registry_, live->get(), [&](absl::string_view name) {
+        return gate_.Pass(*visit,
+                          CheckChange(*visit->caller, std::string(name)));
+      });
   LogFailure("import_failed", session.status());
   v1::Session response;
   const grpc::Status status =

@@ -23,10 +23,13 @@ absl::Status OutOfOrder(absl::string_view message, absl::string_view accepted) {
 
 }  // namespace
 
-absl::Status ServeExport(SessionRegistry* registry, LiveStream* stream) {
+absl::Status ServeExport(SessionRegistry* registry, LiveStream* stream,
+                         AdmitToSession admit) {
   const absl::StatusOr<v1::ExportSessionRequest> request =
       ReadRequest<v1::ExportSessionRequest>(stream);
   if (!request.ok()) return request.status();
+  const absl::Status admitted = admit(request->name());
+  if (!admitted.ok()) return admitted;
   stream->Occupy();
   const absl::StatusOr<std::shared_ptr<Session>> session =
       registry->Get(request->name());
@@ -46,13 +49,16 @@ absl::Status ServeExport(SessionRegistry* registry, LiveStream* stream) {
 }
 
 absl::StatusOr<v1::Session> ServeImport(SessionRegistry* registry,
-                                        LiveStream* stream) {
+                                        LiveStream* stream,
+                                        AdmitToSession admit) {
   const absl::StatusOr<v1::ImportSessionRequest> first =
       ReadRequest<v1::ImportSessionRequest>(stream);
   if (!first.ok()) return first.status();
   if (!first->has_target()) return OutOfOrder("no target", "a target first");
-  stream->Occupy();
   const v1::ImportSessionRequest::Target& target = first->target();
+  const absl::Status admitted = admit(target.name());
+  if (!admitted.ok()) return admitted;
+  stream->Occupy();
   const absl::StatusOr<uint64_t> most = registry->LargestImport(target);
   if (!most.ok()) return most.status();
   std::string file;

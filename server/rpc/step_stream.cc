@@ -67,10 +67,11 @@ bool Overlap(absl::Span<const std::byte> a, absl::Span<const std::byte> b) {
 }  // namespace
 
 StepStream::StepStream(SessionRegistry* registry, LiveStream* stream,
-                       std::string local_socket)
+                       std::string local_socket, const Admit& admit)
     : registry_(registry),
       stream_(stream),
-      local_socket_(std::move(local_socket)) {}
+      local_socket_(std::move(local_socket)),
+      admit_(admit) {}
 
 absl::StatusOr<bool> StepStream::ReadMessage() {
   grpc::ByteBuffer buffer;
@@ -127,6 +128,9 @@ absl::Status StepStream::Run() {
 absl::Status StepStream::Join(const v1::Join& join) {
   session_ = join.session();
   rank_number_ = join.rank();
+  const absl::Status admitted = admit_(join);
+  denied_ = !admitted.ok();
+  if (denied_) return admitted;
   stream_->Occupy();
   absl::StatusOr<std::unique_ptr<RankStream>> rank =
       registry_->Join(join, [stream = stream_](const absl::Status& reason) {

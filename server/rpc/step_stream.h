@@ -4,6 +4,7 @@
 #define CONCORD_SERVER_RPC_STEP_STREAM_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,10 +23,13 @@ namespace concord {
 // Threads: one.
 class StepStream {
  public:
-  // Neither is owned; both outlive the object. `local_socket`: what Joined
-  // tells of.
+  // Whether the stream's caller may have what its first message asks for.
+  using Admit = std::function<absl::Status(const v1::Join& join)>;
+
+  // None is owned; all outlive the object. `local_socket`: what Joined tells
+  // of.
   StepStream(SessionRegistry* registry, LiveStream* stream,
-             std::string local_socket);
+             std::string local_socket, const Admit& admit);
 
   // Serves the stream to its end: OK when the client has ended it.
   absl::Status Run();
@@ -34,6 +38,8 @@ class StepStream {
   const std::string& session() const { return session_; }
   uint32_t rank() const { return rank_number_; }
   uint64_t step() const { return step_; }
+  // `admit` has said no.
+  bool denied() const { return denied_; }
 
  private:
   // Each handles one kind of message.
@@ -57,6 +63,7 @@ class StepStream {
   SessionRegistry* const registry_;
   LiveStream* const stream_;
   const std::string local_socket_;
+  const Admit& admit_;
 
   v1::StepRequest request_;
   wire::Payload data_;
@@ -68,6 +75,7 @@ class StepStream {
   std::string session_;
   uint32_t rank_number_ = 0;
   uint64_t step_ = 0;
+  bool denied_ = false;
 
   // Last: its destructor leaves the session, while the rest is still there.
   std::unique_ptr<RankStream> rank_;

@@ -26,10 +26,13 @@ absl::StatusOr<std::unique_ptr<Diagnostics::Watcher>> Open(
 
 }  // namespace
 
-absl::Status ServeWatch(SessionRegistry* registry, LiveStream* stream) {
+absl::Status ServeWatch(SessionRegistry* registry, LiveStream* stream,
+                        AdmitToSession admit) {
   const absl::StatusOr<v1::WatchRequest> request =
       ReadRequest<v1::WatchRequest>(stream);
   if (!request.ok()) return request.status();
+  const absl::Status admitted = admit(request->name());
+  if (!admitted.ok()) return admitted;
   const absl::StatusOr<std::unique_ptr<Diagnostics::Watcher>> watcher =
       Open(registry, *request, stream);
   if (!watcher.ok()) return watcher.status();

@@ -81,7 +81,7 @@ absl::Status SessionRegistry::CheckOpen() const {
 }
 
 absl::StatusOr<v1::Session> SessionRegistry::Create(
-    const v1::CreateSessionRequest& request) {
+    const v1::CreateSessionRequest& request, absl::string_view owner) {
   if (!request.session_id().empty() && !IsSessionId(request.session_id())) {
     return InvalidField("INVALID_OPTION", "session_id", request.session_id(),
                         "[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?");
@@ -122,6 +122,7 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
                                   absl::Uniform<uint64_t>(random_),
                                   absl::Uniform<uint64_t>(random_)));
   options.set_epoch(1);
+  options.set_owner(std::string(owner));
   options.set_device(options_.kernels->device());
   *options.mutable_create_time() =
       google::protobuf::util::TimeUtil::NanosecondsToTimestamp(

@@ -76,7 +76,9 @@ class SessionRegistry {
 
   // ALREADY_EXISTS, SESSION_EXISTS where the name is taken: metadata "uid",
   // and "field", "value", "existing" when an option differs.
-  absl::StatusOr<v1::Session> Create(const v1::CreateSessionRequest& request);
+  // `owner`: of the new session, as Session.owner.
+  absl::StatusOr<v1::Session> Create(const v1::CreateSessionRequest& request,
+                                     absl::string_view owner = "");
 
   // `name` is "sessions/{id}".
   absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name);

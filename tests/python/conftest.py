@@ -84,7 +84,9 @@ def durable_server(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_server_by_default(monkeypatch):
-    monkeypatch.delenv("CONCORD_SERVER", raising=False)
+    for name in list(os.environ):
+        if name.startswith(("CONCORD_SERVER", "CONCORD_TLS_", "CONCORD_TOKEN")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(params=["embedded", "tcp", "unix", "shared"])

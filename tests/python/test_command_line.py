@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 import concord
 import concord.grad_operator
@@ -117,3 +118,44 @@ def test_output_that_cannot_be_written_is_an_error():
 
 def test_the_version_is_the_python_packages():
     assert run("--version").stdout.strip() == concord.__version__
+
+
+def test_sessions_are_tended_from_the_command_line(durable_server, tmp_path):
+    server = f"--server={durable_server.tcp}"
+    with concord.Session(durable_server.tcp, name="heat", num_vectors=2, num_parameters=3) as job:
+        first = job.step({0: torch.ones(3), 1: torch.arange(3.0)}).update
+        listed = run("sessions", "list", server)
+        assert listed.returncode == 0
+        head, line = (text.split() for text in listed.stdout.splitlines())
+        assert head[:4] == ["session", "step", "losses", "parameters"]
+        assert line[:4] == ["sessions/heat", "1", "2", "3"]
+        described = run("sessions", "describe", "heat", server)
+        assert "pseudo" in described.stdout and "config" in described.stdout.lower()
+        taken = run("sessions", "checkpoint", "sessions/heat", server)
+        assert taken.stdout == "sessions/heat/checkpoints/1\n"
+        assert run("sessions", "checkpoints", "heat", server).stdout == taken.stdout
+        state = tmp_path / "heat.safetensors"
+        assert run("sessions", "export", "heat", state, server).returncode == 0
+        assert state.stat().st_size > 0
+        job.step({0: torch.ones(3)})
+    restored = run("sessions", "restore", "heat", "sessions/heat/checkpoints/1", server, "--json")
+    found = json.loads(restored.stdout)
+    assert (found["committed_step"], found["epoch"]) == ("1", "2")
+    found = json.loads(run("sessions", "import", "heat", state, server, "--json").stdout)
+    assert (found["committed_step"], found["epoch"]) == ("1", "3")
+    with concord.Session(
+        durable_server.tcp, name="heat", num_vectors=2, num_parameters=3, resume_step=0
+    ) as job:
+        assert torch.equal(job.step({}).update, first)
+    deleted = run("sessions", "delete", "heat", server)
+    assert (deleted.returncode, deleted.stdout, deleted.stderr) == (0, "", "")
+    assert run("sessions", "list", server, "--json").stdout == ""
+
+
+def test_exit_codes_tell_scripts_what_was_wrong(server, tmp_path):
+    assert run("health", f"--server={server.tcp}").stdout == "serving\n"
+    assert run("health", f"--server=unix:{tmp_path}/nobody").returncode == 2
+    gone = run("sessions", "describe", "nowhere", f"--server={server.tcp}")
+    assert gone.returncode == 3 and "nowhere" in gone.stderr
+    assert run("sessions", "export", "nowhere", tmp_path, f"--server={server.tcp}").returncode == 3
+    assert run("sessions", f"--server={server.tcp}").returncode > 100

@@ -143,6 +143,18 @@ class UnavailableError(ConcordError, ConnectionError):
     code = "UNAVAILABLE"
 
 
+class UnauthenticatedError(ConcordError, PermissionError):
+    """The server wants a token, or does not know the one it got."""
+
+    code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ConcordError, PermissionError):
+    """The token, or the certificate, does not allow it; `metadata` says who needs what."""
+
+    code = "PERMISSION_DENIED"
+
+
 class NotServedError(ConcordError, NotImplementedError):
     """A documented method or option that this release does not have."""
 
@@ -179,6 +191,8 @@ _BY_CODE: dict[str, type[ConcordError]] = {
         CancelledError,
         ResourceExhausted,
         UnavailableError,
+        UnauthenticatedError,
+        PermissionDenied,
         NotServedError,
         DataLossError,
         InternalError,

@@ -137,7 +137,7 @@ std::unique_ptr<ResultBuffer> Combine(const std::string& server,
   {
     const nb::gil_scoped_release release;
     result = [&]() -> absl::StatusOr<std::unique_ptr<ResultBuffer>> {
-      auto client = Client::Connect(server);
+      auto client = Client::Connect(server, ClientOptionsFromEnvironment());
       if (!client.ok()) return client.status();
       auto pool = std::make_shared<ResultPool>(
           std::move(host), options.num_parameters * SizeOf(options.dtype));
@@ -156,7 +156,7 @@ nb::dict ServerInfo(const std::string& server, double timeout) {
   absl::StatusOr<v1::ServerInfo> info;
   {
     const nb::gil_scoped_release release;
-    auto client = Client::Connect(server);
+    auto client = Client::Connect(server, ClientOptionsFromEnvironment());
     info = client.ok() ? (*client)->GetServerInfo(MakeCall(timeout))
                        : absl::StatusOr<v1::ServerInfo>(client.status());
   }

@@ -21,7 +21,7 @@ auto Ask(const std::string& server, double timeout, const Function& call) {
   options.timeout = absl::Seconds(timeout);
   const auto ask = [&]() -> decltype(call(std::declval<Client&>(), options)) {
     const nb::gil_scoped_release release;
-    const auto client = Client::Connect(server);
+    const auto client = Client::Connect(server, ClientOptionsFromEnvironment());
     if (!client.ok()) return client.status();
     return call(**client, options);
   };

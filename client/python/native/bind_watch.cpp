@@ -19,7 +19,8 @@ namespace {
 std::unique_ptr<StepWatch> Open(const std::string& server,
                                 const std::string& name,
                                 const std::string& uid) {
-  auto client = ValueOrRaise(Client::Connect(server));
+  auto client =
+      ValueOrRaise(Client::Connect(server, ClientOptionsFromEnvironment()));
   return ValueOrRaise(client->Watch(name, uid));
 }
 

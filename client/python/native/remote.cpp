@@ -35,7 +35,7 @@ absl::StatusOr<v1::Session> FindSession(Client& client,
 absl::StatusOr<std::unique_ptr<RemoteSession>> RemoteSession::Open(
     const RemoteSettings& settings, std::shared_ptr<Kernels> host,
     const CallOptions& call) {
-  ClientOptions client_options;
+  ClientOptions client_options = ClientOptionsFromEnvironment();
   client_options.shared_memory = settings.shared_memory;
   if (settings.chunk_bytes > 0) {
     client_options.chunk_bytes = settings.chunk_bytes;
