@@ -9,9 +9,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 PACKAGES=(
   ca-certificates cmake g++ git ninja-build pkg-config
-  libabsl-dev libc-ares-dev libcli11-dev libeigen3-dev libgmock-dev libgrpc++-dev
+  libabsl-dev libc-ares-dev libcivetweb-dev libcli11-dev libeigen3-dev libgmock-dev libgrpc++-dev
   libgtest-dev libhwy-dev libprotobuf-dev libre2-dev libssl-dev libtbb-dev
-  libxxhash-dev nlohmann-json3-dev protobuf-compiler protobuf-compiler-grpc
+  libxxhash-dev nlohmann-json3-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc
   python3 python3-dev python3-venv zlib1g-dev
 )
 

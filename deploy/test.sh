@@ -100,6 +100,7 @@ suite "Python" "$ROOT/build/pytest.xml" \
 
 check "ruff" .venv/bin/ruff check client tests deploy docs
 check_with clang-format "clang-format" check_format
+check_with promtool "alert rules" promtool check rules deploy/prometheus/alerts.yaml
 check_with shellcheck "shellcheck" shellcheck -x -P deploy deploy/*.sh .ci/run
 
 if ! $quick; then

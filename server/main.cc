@@ -133,6 +133,7 @@ int Run(const ServerOptions& options) {
                      .token_file = options.token_file,
                      .allow_insecure_remote = options.allow_insecure_remote,
                      .max_shared_memory_bytes = options.max_shared_memory_bytes,
+                     .metrics_listen = options.metrics_listen,
                      .sessions = std::move(sessions),
                      .log = &log});
   if (!server.ok()) {
@@ -142,6 +143,10 @@ int Run(const ServerOptions& options) {
   }
   for (const std::string& address : (*server)->addresses()) {
     std::printf("listening on %s\n", address.c_str());
+  }
+  if (!(*server)->metrics_address().empty()) {
+    std::printf("metrics on http://%s/metrics\n",
+                (*server)->metrics_address().c_str());
   }
   std::fflush(stdout);
 

@@ -89,6 +89,11 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
                "Also listen where other machines can connect, though without "
                "TLS everything can be read and changed on its way, and without "
                "tokens or clients' certificates nobody is asked who he is.");
+  app.add_option(
+      "--metrics-listen", options.metrics_listen,
+      "HOST:PORT (port 0: any free one) for Prometheus: GET /metrics "
+      "and /healthz, plain HTTP for whoever can connect "
+      "(docs/metrics.md). The address is printed");
   app.add_option("--device", options.device,
                  "Where sessions live; auto: a GPU when there is one")
       ->check(Device());

@@ -19,6 +19,7 @@ struct ServerOptions {
   bool allow_insecure_remote = false;
   std::string device = "auto";  // auto, cpu, cuda, cuda:<i>
   int threads = 1;
+  std::string metrics_listen;  // Empty: nowhere.
   Limits limits;
   std::string state_dir;                 // Empty: nothing is durable.
   std::string crash_at;                  // Of tests: "phase:count".

@@ -44,6 +44,7 @@ absl::StatusOr<Visit> Gate::IdentifyLocally(
 
 absl::Status Gate::Pass(const Visit& visit, absl::Status status) const {
   if (status.ok()) return status;
+  metrics_->CountDenied(GetErrorReason(status));
   log_->Write("access_denied", {{"method", visit.method},
                                 {"peer", visit.peer},
                                 {"caller", visit.caller->name()},

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "server/rpc/access.h"
 #include "server/rpc/event_log.h"
+#include "server/rpc/metrics.h"
 
 namespace grpc {
 class ServerContext;
@@ -29,7 +30,8 @@ struct Visit {
 // Threads: safe once SetAccess was called.
 class Gate {
  public:
-  explicit Gate(EventLog* log) : log_(log) {}
+  // Neither is owned; both outlive the gate.
+  Gate(EventLog* log, Metrics* metrics) : log_(log), metrics_(metrics) {}
 
   // Callers are known by their tokens. Not owned. Without it everybody may do
   // everything, and is called what his certificate says.
@@ -42,7 +44,8 @@ class Gate {
   absl::StatusOr<Visit> IdentifyLocally(const char* method,
                                         absl::string_view authorization) const;
 
-  // `status`, after it was logged if it is not OK: what the caller may not.
+  // `status`, after it was logged and counted if it is not OK: what the caller
+  // may not.
   absl::Status Pass(const Visit& visit, absl::Status status) const;
 
   // Identify, and Pass with what `check` says.
@@ -55,6 +58,7 @@ class Gate {
                              absl::string_view authorization) const;
 
   EventLog* const log_;
+  Metrics* const metrics_;
   const AccessControl* access_ = nullptr;
 };
 

@@ -33,6 +33,11 @@ void HealthService::SetServing(bool serving) {
   changed_.SignalAll();
 }
 
+bool HealthService::is_serving() const {
+  absl::MutexLock lock(&mutex_);
+  return serving_;
+}
+
 void HealthService::EndWatches() {
   absl::MutexLock lock(&mutex_);
   ended_ = true;

@@ -21,6 +21,7 @@ class HealthService final : public grpc::health::v1::Health::Service {
   explicit HealthService(std::string service);
 
   void SetServing(bool serving);
+  bool is_serving() const;
 
   // Ends all watches, those to come too.
   void EndWatches();
@@ -48,7 +49,7 @@ class HealthService final : public grpc::health::v1::Health::Service {
       grpc::ServerWriter<grpc::health::v1::HealthCheckResponse>* writer);
 
   const std::string service_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   absl::CondVar changed_;
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;

@@ -14,6 +14,7 @@
 #include "grpcpp/grpcpp.h"
 #include "operators/errors.h"
 #include "server/rpc/health.h"
+#include "server/rpc/http_endpoint.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/local_listener.h"
 #include "server/rpc/process.h"
@@ -90,11 +91,12 @@ class PrivateFiles {
 
 Server::Server(Options options)
     : options_(std::move(options)),
-      registry_(std::make_unique<SessionRegistry>(options_.sessions)),
-      streams_(
-          std::make_unique<StreamTable>(options_.sessions.limits.max_streams)),
+      metrics_(std::make_unique<Metrics>()),
+      registry_(std::make_unique<SessionRegistry>(SessionOptions())),
+      streams_(std::make_unique<StreamTable>(
+          options_.sessions.limits.max_streams, metrics_.get())),
       service_(std::make_unique<Service>(registry_.get(), streams_.get(),
-                                         options_.log)),
+                                         metrics_.get(), options_.log)),
       health_(std::make_unique<HealthService>(kServiceName)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
@@ -104,10 +106,62 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   // Before anybody can ask for them.
   server->TakeUpStored();
   server->ListenLocally();
-  status = server->Listen();
+  // First, so that /healthz tells of a server that is not ready yet.
+  status = server->ListenForMetrics();
+  if (status.ok()) status = server->Listen();
   if (!status.ok()) return status;
   server->reaper_ = std::thread([raw = server.get()] { raw->Reap(); });
   return server;
+}
+
+SessionRegistry::Options Server::SessionOptions() const {
+  SessionRegistry::Options sessions = options_.sessions;
+  sessions.on_commit =
+      [metrics = metrics_.get(), told = options_.sessions.on_commit](
+          const v1::StepResult& result, const v1::StepTrailer& trailer) {
+        metrics->CountStep(result, trailer);
+        if (told != nullptr) told(result, trailer);
+      };
+  sessions.on_checkpoint =
+      [metrics = metrics_.get(), told = options_.sessions.on_checkpoint](
+          const std::string& session, const absl::Status& status) {
+        metrics->CountCheckpoint(status.ok());
+        if (told != nullptr) told(session, status);
+      };
+  return sessions;
+}
+
+Metrics::Facts Server::CollectFacts() const {
+  Metrics::Facts facts;
+  facts.info = service_->Describe();
+  v1::ListSessionsRequest request;
+  do {
+    const absl::StatusOr<v1::ListSessionsResponse> page =
+        registry_->List(request);
+    // A page's token is the last one's answer: nothing can be wrong with it.
+    if (!page.ok()) break;
+    facts.sessions.insert(facts.sessions.end(), page->sessions().begin(),
+                          page->sessions().end());
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty());
+  return facts;
+}
+
+absl::Status Server::ListenForMetrics() {
+  if (options_.metrics_listen.empty()) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<HttpEndpoint>> endpoint = HttpEndpoint::Start(
+      options_.metrics_listen,
+      {.metrics =
+           [this] { return metrics_->Text([this] { return CollectFacts(); }); },
+       .is_serving = [this] { return health_->is_serving(); }});
+  if (!endpoint.ok()) return endpoint.status();
+  http_ = *std::move(endpoint);
+  options_.log->Write("listening_for_metrics", {{"address", http_->address()}});
+  return absl::OkStatus();
+}
+
+std::string Server::metrics_address() const {
+  return http_ == nullptr ? "" : http_->address();
 }
 
 absl::Status Server::SetAccess() {
@@ -275,6 +329,7 @@ void Server::Drain(absl::Duration timeout) {
     local_.reset();  // All of its streams are ending.
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();
+    http_.reset();  // Until here it has said that nothing is served.
     options_.log->Write("stopped");
   }
   for (const std::string& path : socket_files_) ::unlink(path.c_str());

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "server/rpc/access.h"
 #include "server/rpc/event_log.h"
+#include "server/rpc/metrics.h"
 #include "server/rpc/tls.h"
 #include "server/session/registry.h"
 
@@ -33,6 +34,7 @@ class Channel;
 namespace concord {
 
 class HealthService;
+class HttpEndpoint;
 class LocalListener;
 class Service;
 class StreamTable;
@@ -53,6 +55,9 @@ class Server {
     // Workers on this machine may have their streams on a local socket, and
     // share up to this much memory with the server; 0: they may not.
     uint64_t max_shared_memory_bytes = 0;
+    // "HOST:PORT" for /metrics and /healthz (http_endpoint.h); empty: nowhere.
+    std::string metrics_listen;
+    // on_commit and on_checkpoint are called as well as the server's metrics.
     SessionRegistry::Options sessions;
     EventLog* log = nullptr;  // Not owned.
   };
@@ -66,6 +71,9 @@ class Server {
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
+
+  // Of metrics_listen, with the port taken; empty: there is none.
+  std::string metrics_address() const;
 
   // In the order of Options::listen, with the ports taken.
   const std::vector<std::string>& addresses() const { return addresses_; }
@@ -82,6 +90,10 @@ class Server {
 
  private:
   explicit Server(Options options);
+  // The registry's, which count what happens.
+  SessionRegistry::Options SessionOptions() const;
+  Metrics::Facts CollectFacts() const;
+  absl::Status ListenForMetrics();
   // Sessions that the state directory has from before.
   void TakeUpStored();
   absl::Status Listen();
@@ -93,6 +105,7 @@ class Server {
   void Reap();
 
   const Options options_;
+  const std::unique_ptr<Metrics> metrics_;
   std::vector<std::string> addresses_;
   std::vector<std::string> socket_files_;
   std::unique_ptr<SessionRegistry> registry_;
@@ -102,6 +115,7 @@ class Server {
   std::unique_ptr<HealthService> health_;
   std::unique_ptr<LocalListener> local_;  // Null: there is none.
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<HttpEndpoint> http_;  // Null: there is none.
 
   absl::Mutex mutex_;
   absl::CondVar changed_;

@@ -42,8 +42,13 @@ std::string CodeName(const absl::Status& status) {
 
 }  // namespace
 
-Service::Service(SessionRegistry* registry, StreamTable* streams, EventLog* log)
-    : registry_(registry), streams_(streams), log_(log), gate_(log) {
+Service::Service(SessionRegistry* registry, StreamTable* streams,
+                 Metrics* metrics, EventLog* log)
+    : registry_(registry),
+      streams_(streams),
+      metrics_(metrics),
+      log_(log),
+      gate_(log, metrics) {
   using Handler =
       grpc::internal::BidiStreamingHandler<Service, grpc::ByteBuffer,
                                            grpc::ByteBuffer>;
@@ -143,8 +148,10 @@ grpc::Status Service::ServeStep(MessagePipe* pipe, std::string local_socket,
   if (!live.ok()) return Refuse("Step", live.status());
   absl::Status status;
   {
-    StepStream steps(registry_, live->get(), std::move(local_socket), admit);
+    StepStream steps(registry_, live->get(), metrics_, std::move(local_socket),
+                     admit);
     status = steps.Run();
+    metrics_->CountStreamFailure(status);
     // Who was turned away at the gate is in the log already.
     if (!status.ok() && !steps.denied()) {
       log_->Write("stream_failed",
@@ -306,14 +313,20 @@ grpc::Status Service::GetServerInfo(grpc::ServerContext* context,
       gate_.Admit("GetServerInfo", *context,
                   [](const Caller&) { return absl::OkStatus(); });
   if (!admitted.ok()) return ToGrpc(admitted);
-  registry_->Describe(response);
-  response->set_version(kVersion);
-  response->set_streams(streams_->size());
-  if (shared_memory_ != nullptr) {
-    response->set_max_shared_memory_bytes(shared_memory_limit_);
-    response->set_shared_memory_bytes(shared_memory_->reserved_bytes());
-  }
+  *response = Describe();
   return grpc::Status::OK;
+}
+
+v1::ServerInfo Service::Describe() const {
+  v1::ServerInfo info;
+  registry_->Describe(&info);
+  info.set_version(kVersion);
+  info.set_streams(streams_->size());
+  if (shared_memory_ != nullptr) {
+    info.set_max_shared_memory_bytes(shared_memory_limit_);
+    info.set_shared_memory_bytes(shared_memory_->reserved_bytes());
+  }
+  return info;
 }
 
 }  // namespace concord

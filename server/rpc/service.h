@@ -15,6 +15,7 @@
 #include "server/rpc/event_log.h"
 #include "server/rpc/gate.h"
 #include "server/rpc/grpc_pipe.h"
+#include "server/rpc/metrics.h"
 #include "server/rpc/step_stream.h"
 #include "server/rpc/stream_table.h"
 #include "server/session/memory_budget.h"
@@ -29,7 +30,8 @@ inline constexpr char kServiceName[] = "concord.v1.Concord";
 class Service final : public v1::Concord::Service {
  public:
   // None is owned; all outlive the service.
-  Service(SessionRegistry* registry, StreamTable* streams, EventLog* log);
+  Service(SessionRegistry* registry, StreamTable* streams, Metrics* metrics,
+          EventLog* log);
 
   // To be called before anything is served, if at all: workers of this machine
   // are told of the socket, and pass as much memory as `budget` has.
@@ -39,6 +41,9 @@ class Service final : public v1::Concord::Service {
   // To be called before anything is served, if at all: callers are known by
   // their tokens. Not owned.
   void SetAccess(const AccessControl* access) { gate_.SetAccess(access); }
+
+  // What GetServerInfo answers.
+  v1::ServerInfo Describe() const;
 
   // A worker's stream on that socket.
   void ServeLocalStep(FileDescriptor socket);
@@ -101,6 +106,7 @@ class Service final : public v1::Concord::Service {
 
   SessionRegistry* const registry_;
   StreamTable* const streams_;
+  Metrics* const metrics_;
   EventLog* const log_;
   Gate gate_;
   std::string local_socket_;  // Empty: there is none.

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "operators/errors.h"
 #include "proto/options/element_type.h"
 #include "proto/wire/codec.h"
@@ -67,9 +69,11 @@ bool Overlap(absl::Span<const std::byte> a, absl::Span<const std::byte> b) {
 }  // namespace
 
 StepStream::StepStream(SessionRegistry* registry, LiveStream* stream,
-                       std::string local_socket, const Admit& admit)
+                       Metrics* metrics, std::string local_socket,
+                       const Admit& admit)
     : registry_(registry),
       stream_(stream),
+      metrics_(metrics),
       local_socket_(std::move(local_socket)),
       admit_(admit) {}
 
@@ -240,10 +244,12 @@ absl::Status StepStream::Answer() {
   absl::StatusOr<StepReply> reply =
       rank_->Finish([this] { return stream_->is_cancelled(); });
   if (!reply.ok()) return reply.status();
+  const absl::Time begun_at = absl::Now();
   absl::Status status = reply->update->size_bytes() <= kWholeReplyBytes
                             ? SendWhole(*reply)
                             : SendParts(*reply);
   if (!status.ok()) return status;
+  metrics_->CountAnswer(*reply->result, reply->timings, absl::Now() - begun_at);
   return rank_->EndStep();
 }
 

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "concord/v1/step.pb.h"
 #include "proto/wire/payload.h"
+#include "server/rpc/metrics.h"
 #include "server/rpc/stream_table.h"
 #include "server/session/rank_stream.h"
 #include "server/session/registry.h"
@@ -28,7 +29,7 @@ class StepStream {
 
   // None is owned; all outlive the object. `local_socket`: what Joined tells
   // of.
-  StepStream(SessionRegistry* registry, LiveStream* stream,
+  StepStream(SessionRegistry* registry, LiveStream* stream, Metrics* metrics,
              std::string local_socket, const Admit& admit);
 
   // Serves the stream to its end: OK when the client has ended it.
@@ -62,6 +63,7 @@ class StepStream {
 
   SessionRegistry* const registry_;
   LiveStream* const stream_;
+  Metrics* const metrics_;
   const std::string local_socket_;
   const Admit& admit_;
 

@@ -42,6 +42,7 @@ bool LiveStream::Read(grpc::ByteBuffer* message) {
   if (!Enter(Operation::kRead)) return false;
   const bool ok = pipe_->Read(message);
   Leave();
+  if (ok) table_->metrics_->CountReceived(message->Length());
   return ok;
 }
 
@@ -49,6 +50,7 @@ bool LiveStream::Write(const grpc::ByteBuffer& message) {
   if (!Enter(Operation::kWrite)) return false;
   const bool ok = pipe_->Write(message);
   Leave();
+  if (ok) table_->metrics_->CountSent(message.Length());
   return ok;
 }
 
@@ -121,8 +123,10 @@ absl::Status LiveStream::status() const {
 
 // ---- StreamTable ------------------------------------------------------------
 
-StreamTable::StreamTable(uint32_t max_streams)
-    : max_streams_(max_streams), watchdog_([this] { Watch(); }) {}
+StreamTable::StreamTable(uint32_t max_streams, Metrics* metrics)
+    : max_streams_(max_streams),
+      metrics_(metrics),
+      watchdog_([this] { Watch(); }) {}
 
 StreamTable::~StreamTable() {
   {

@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "server/rpc/message_pipe.h"
+#include "server/rpc/metrics.h"
 
 namespace concord {
 
@@ -89,7 +90,8 @@ class LiveStream {
 // Threads: safe. Outlives its streams.
 class StreamTable {
  public:
-  explicit StreamTable(uint32_t max_streams);
+  // `metrics` counts what streams carry; it outlives the table.
+  StreamTable(uint32_t max_streams, Metrics* metrics);
   ~StreamTable();
   StreamTable(const StreamTable&) = delete;
   StreamTable& operator=(const StreamTable&) = delete;
@@ -116,6 +118,7 @@ class StreamTable {
   void Watch();
 
   const uint32_t max_streams_;
+  Metrics* const metrics_;
   mutable absl::Mutex mutex_;
   absl::CondVar changed_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;

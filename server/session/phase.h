@@ -1,8 +1,11 @@
-// The phases of a step in which a server may die: tests kill it in each.
+// What sessions tell of their steps while they are under way: the phases, in
+// which tests kill the server, and commits, which it counts.
 #ifndef CONCORD_SERVER_SESSION_PHASE_H_
 #define CONCORD_SERVER_SESSION_PHASE_H_
 
 #include <functional>
+
+#include "concord/v1/step.pb.h"
 
 namespace concord {
 
@@ -19,6 +22,9 @@ enum class Phase {
 // Called when a phase is reached, on any thread, with locks held. Null:
 // nothing.
 using PhaseHook = std::function<void(Phase)>;
+
+using CommitHook = std::function<void(const v1::StepResult& result,
+                                      const v1::StepTrailer& trailer)>;
 
 }  // namespace concord
 

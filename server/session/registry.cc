@@ -171,6 +171,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   Session::Parts parts;
   parts.options = std::move(options);
   parts.kernels = options_.kernels;
+  parts.on_commit = options_.on_commit;
   parts.committers = &committers_;
   parts.reservation = *std::move(reservation);
   parts.budget = budget_;

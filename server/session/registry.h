@@ -58,6 +58,9 @@ class SessionRegistry {
     // thread. Null: nobody.
     std::function<void(const std::string& session, const absl::Status& status)>
         on_checkpoint;
+    // Told of every committed step of all sessions, on any thread, with a lock
+    // held: quick. Null: nobody.
+    CommitHook on_commit;
     PhaseHook phase;  // For tests.
   };
 

@@ -83,6 +83,8 @@ class Session : public std::enable_shared_from_this<Session> {
     // Checkpoint on some other thread.
     std::shared_ptr<CheckpointDirectory> checkpoints;
     std::function<void(std::shared_ptr<Session>)> take_checkpoint;
+    // Told of every committed step, with a lock held: quick. Null: nobody.
+    CommitHook on_commit;
     PhaseHook phase;
   };
 

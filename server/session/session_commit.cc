@@ -262,6 +262,9 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     mutex_.AssertHeld();
     return CollectFacts();
   });
+  if (parts_.on_commit != nullptr) {
+    parts_.on_commit(*committed_.result, committed_.trailer);
+  }
   // Readers see the step committed before they see its trailer.
   solved->update->Complete(*std::move(trailer));
   Wake();

@@ -41,7 +41,7 @@ class Server:
         self.log = []
         for line in self.process.stdout:
             self.log.append(line)
-            found = re.search(r"127\.0\.0\.1:([1-9]\d*)", line)
+            found = re.search(r'listening(?: on |","address":")127\.0\.0\.1:([1-9]\d*)', line)
             if found:
                 self.tcp = f"127.0.0.1:{found[1]}"
                 break
