@@ -86,6 +86,10 @@ class UpdateTile {
       hn::StoreU(P::Pack(r + u), Tag(), update_ + at);
     }
   }
+  HWY_INLINE void Fetch(size_t e) const {
+    if constexpr (kSecond != Second::kNone) FetchToRead(old_second_ + e);
+    FetchToWrite(update_ + e);
+  }
   HWY_INLINE void Rescale(size_t e) const {
     if constexpr (kSecond == Second::kNone) return;
     HWY_UNROLL(8)
@@ -144,7 +148,7 @@ HWY_INLINE void CommitRest(const CommitPass& pass, size_t begin, size_t end) {
 
 // A stretch of a pass with R rows and Q previous ones: all sums of a tile stay
 // in registers.
-template <class T, Second kSecond, size_t R, size_t Q>
+template <class T, bool Fetched, Second kSecond, size_t R, size_t Q>
 HWY_INLINE void CommitFew(const CommitPass& pass, size_t begin, size_t count) {
   std::array<CommitRow<T>, R + Q> rows;
   WideVec direction[R], pseudo[R + Q];
@@ -156,6 +160,10 @@ HWY_INLINE void CommitFew(const CommitPass& pass, size_t begin, size_t count) {
   }
   const UpdateTile<T, kSecond> tile(pass, begin);
   for (size_t e = 0; e < count; e += kPartialSums) {
+    if constexpr (Fetched) {
+      for (const CommitRow<T>& row : rows) FetchToRead(row.row + e);
+      tile.Fetch(e);
+    }
     WideVec r[kRegisters], f[kRegisters];
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; ++u) {
@@ -194,7 +202,7 @@ struct Sweep {
 
 // Adds the sweep's rows to the sums of a stretch, which the first one begins
 // and the last one makes the update of.
-template <class T, Second kSecond, bool kFirst, bool kLast>
+template <class T, bool Fetched, Second kSecond, bool kFirst, bool kLast>
 HWY_NOINLINE void CommitSweep(const Sweep<T>& sweep,
                               const UpdateTile<T, kSecond>& tile, size_t count,
                               double* HWY_RESTRICT r_sums,
@@ -203,6 +211,7 @@ HWY_NOINLINE void CommitSweep(const Sweep<T>& sweep,
     for (size_t j = 0; j < sweep.fetches; ++j) {
       hwy::Prefetch(sweep.fetched[j] + e);
     }
+    if constexpr (Fetched && kLast) tile.Fetch(e);
     WideVec r[kRegisters], f[kRegisters];
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; ++u) {
@@ -250,7 +259,7 @@ HWY_NOINLINE void CommitSweep(const Sweep<T>& sweep,
 
 // A stretch of a pass with any number of rows: some at a time, the sums between
 // two sweeps in the first level cache.
-template <class T, Second kSecond>
+template <class T, bool Fetched, Second kSecond>
 HWY_INLINE void CommitMany(const CommitPass& pass, size_t begin, size_t count) {
   HWY_ALIGN double r_sums[kStretch];
   HWY_ALIGN double f_sums[kStretch];
@@ -273,26 +282,32 @@ HWY_INLINE void CommitMany(const CommitPass& pass, size_t begin, size_t count) {
     sweep.in_direction =
         std::min(sweep.all, in_direction - std::min(in_direction, first));
     for (size_t j = 0; j < sweep.all; ++j) sweep.rows[j] = row(first + j);
-    // The last sweep fetches what the next stretch begins with.
+    // The last sweep fetches what the next stretch begins with; the only one,
+    // where it goes on.
     const bool last = k + 1 == sweeps;
     const size_t next = last ? 0 : first + rows_of_sweep;
-    sweep.fetches = sweeps == 1 ? 0 : std::min(rows_of_sweep, all - next);
+    const size_t ahead = sweeps == 1 ? kFetchAhead : last ? kStretch : 0;
+    sweep.fetches = Fetched ? std::min(rows_of_sweep, all - next) : 0;
     for (size_t j = 0; j < sweep.fetches; ++j) {
-      sweep.fetched[j] = row(next + j).row + (last ? kStretch : 0);
+      sweep.fetched[j] = row(next + j).row + ahead;
     }
     if (sweeps == 1) {
-      CommitSweep<T, kSecond, true, true>(sweep, tile, count, r_sums, f_sums);
+      CommitSweep<T, Fetched, kSecond, true, true>(sweep, tile, count, r_sums,
+                                                   f_sums);
     } else if (k == 0) {
-      CommitSweep<T, kSecond, true, false>(sweep, tile, count, r_sums, f_sums);
+      CommitSweep<T, Fetched, kSecond, true, false>(sweep, tile, count, r_sums,
+                                                    f_sums);
     } else if (last) {
-      CommitSweep<T, kSecond, false, true>(sweep, tile, count, r_sums, f_sums);
+      CommitSweep<T, Fetched, kSecond, false, true>(sweep, tile, count, r_sums,
+                                                    f_sums);
     } else {
-      CommitSweep<T, kSecond, false, false>(sweep, tile, count, r_sums, f_sums);
+      CommitSweep<T, Fetched, kSecond, false, false>(sweep, tile, count, r_sums,
+                                                     f_sums);
     }
   }
 }
 
-template <class T, Second kSecond>
+template <class T, bool Fetched, Second kSecond>
 HWY_INLINE void CommitStretchOf(const CommitPass& pass, size_t begin,
                                 size_t count) {
   const size_t whole = count / kPartialSums * kPartialSums;
@@ -300,26 +315,26 @@ HWY_INLINE void CommitStretchOf(const CommitPass& pass, size_t begin,
   const size_t previous =
       kSecond == Second::kUpdate ? pass.previous_rows.size() : 0;
   if (rows == 2 && previous == (kSecond == Second::kUpdate ? 1 : 0)) {
-    CommitFew<T, kSecond, 2, kSecond == Second::kUpdate ? 1 : 0>(pass, begin,
-                                                                 whole);
+    CommitFew<T, Fetched, kSecond, 2, kSecond == Second::kUpdate ? 1 : 0>(
+        pass, begin, whole);
   } else if (rows == 3 && previous == (kSecond == Second::kUpdate ? 1 : 0)) {
-    CommitFew<T, kSecond, 3, kSecond == Second::kUpdate ? 1 : 0>(pass, begin,
-                                                                 whole);
+    CommitFew<T, Fetched, kSecond, 3, kSecond == Second::kUpdate ? 1 : 0>(
+        pass, begin, whole);
   } else {
-    CommitMany<T, kSecond>(pass, begin, whole);
+    CommitMany<T, Fetched, kSecond>(pass, begin, whole);
   }
   CommitRest<T, kSecond>(pass, begin + whole, begin + count);
 }
 
-template <class T>
+template <class T, bool Fetched>
 HWY_INLINE void CommitStretch(const CommitPass& pass, size_t begin,
                               size_t count) {
   if (pass.second == nullptr) {
-    CommitStretchOf<T, Second::kNone>(pass, begin, count);
+    CommitStretchOf<T, Fetched, Second::kNone>(pass, begin, count);
   } else if (pass.update_second) {
-    CommitStretchOf<T, Second::kUpdate>(pass, begin, count);
+    CommitStretchOf<T, Fetched, Second::kUpdate>(pass, begin, count);
   } else {
-    CommitStretchOf<T, Second::kRead>(pass, begin, count);
+    CommitStretchOf<T, Fetched, Second::kRead>(pass, begin, count);
   }
 }
 

@@ -25,6 +25,7 @@ template <class T>
 struct StoredVector {
   const T* from;
   HWY_INLINE WideVec operator()(size_t e) const { return LoadWide(from + e); }
+  HWY_INLINE void Fetch(size_t e) const { FetchToRead(from + e); }
 };
 
 // … or a momentum that is computed, stored and used as stored.
@@ -48,12 +49,17 @@ struct NewlyStaged {
       return hn::PromoteTo(Wide(), rounded);
     }
   }
+  HWY_INLINE void Fetch(size_t e) const {
+    FetchToRead(gradient + e);
+    FetchToRead(momentum + e);
+    FetchToWrite(staged + e);
+  }
 };
 
 // sums[l] += sum over e % kPartialSums == l of the vector's squares (Self),
 // then the same of its products with R rows. `count` is a multiple of
 // kPartialSums.
-template <class T, bool Self, size_t R, class Vector>
+template <class T, bool Fetched, bool Self, size_t R, class Vector>
 HWY_INLINE void DotSweep(const Vector& vector, const T* const* rows,
                          size_t count, double* sums) {
   constexpr size_t kFirst = Self ? 1 : 0;
@@ -66,6 +72,11 @@ HWY_INLINE void DotSweep(const Vector& vector, const T* const* rows,
     }
   }
   for (size_t e = 0; e < count; e += kPartialSums) {
+    if constexpr (Fetched) {
+      // Once it was read for the first rows it is in the cache.
+      if constexpr (Self) vector.Fetch(e);
+      for (size_t j = 0; j < R; ++j) FetchToRead(row[j] + e);
+    }
     HWY_UNROLL(8)
     for (size_t u = 0; u < kRegisters; ++u) {
       const size_t at = e + u * kLanes;
@@ -86,12 +97,13 @@ HWY_INLINE void DotSweep(const Vector& vector, const T* const* rows,
 }
 
 // Rows that one sweep takes, the vector itself among them: their partial sums
-// fill three quarters of the registers of AVX2.
-constexpr size_t kSweepRows = 3;
+// fill three quarters of the registers of AVX2. With more than four on AVX-512
+// addresses leave the registers, and blocks in the cache take a third longer.
+constexpr size_t kSweepRows = kLanes >= 8 ? 4 : 3;
 
 // The partial sums of one vector's dot products with itself and others while a
-// block goes by.
-template <class T>
+// block goes by. Fetched: the vectors are long (kFetchedCount).
+template <class T, bool Fetched>
 class Dots {
  public:
   // `sums` has room for the partial sums of all rows and the vector itself.
@@ -112,31 +124,13 @@ class Dots {
     const T* group[kSweepRows];
     const size_t first = std::min(kSweepRows - 1, rows.size());
     Collect(rows, 0, first, offset, group);
-    switch (first) {
-      case 0:
-        DotSweep<T, true, 0>(vector, group, whole, sums_);
-        break;
-      case 1:
-        DotSweep<T, true, 1>(vector, group, whole, sums_);
-        break;
-      default:
-        DotSweep<T, true, 2>(vector, group, whole, sums_);
-    }
+    Sweep<true, kSweepRows - 1>(first, vector, group, whole, sums_);
     const StoredVector<T> again{stored};
     for (size_t j = first; j < rows.size(); j += kSweepRows) {
       const size_t width = std::min(kSweepRows, rows.size() - j);
       Collect(rows, j, width, offset, group);
-      double* sums = sums_ + (j + 1) * kPartialSums;
-      switch (width) {
-        case 1:
-          DotSweep<T, false, 1>(again, group, whole, sums);
-          break;
-        case 2:
-          DotSweep<T, false, 2>(again, group, whole, sums);
-          break;
-        default:
-          DotSweep<T, false, 3>(again, group, whole, sums);
-      }
+      Sweep<false, kSweepRows>(width, again, group, whole,
+                               sums_ + (j + 1) * kPartialSums);
     }
   }
 
@@ -165,6 +159,18 @@ class Dots {
   }
 
  private:
+  // DotSweep of `width` rows, at most R.
+  template <bool Self, size_t R, class Vector>
+  static HWY_INLINE void Sweep(size_t width, const Vector& vector,
+                               const T* const* rows, size_t count,
+                               double* sums) {
+    if (width == R) {
+      DotSweep<T, Fetched, Self, R>(vector, rows, count, sums);
+    } else if constexpr (R > 0) {
+      Sweep<Self, R - 1>(width, vector, rows, count, sums);
+    }
+  }
+
   static HWY_INLINE void Collect(absl::Span<const void* const> rows,
                                  size_t first, size_t count, size_t offset,
                                  const T** group) {

@@ -24,10 +24,10 @@ namespace HWY_NAMESPACE {
 // A block at a time through each sweep of the dots: the longer a row is read in
 // one go, the better the processor follows it in memory. `widened`: a block of
 // memory for gradients in 16 bits; it stays in the first level cache.
-template <class T>
+template <class T, bool Fetched>
 void IngestOf(const IngestPass& pass, double* sums, float* widened) {
   const size_t rows = pass.rows.size();
-  Dots<T> dots(sums);
+  Dots<T, Fetched> dots(sums);
   for (size_t begin = 0; begin < pass.count; begin += kCpuBlock) {
     const size_t count = std::min(kCpuBlock, pass.count - begin);
     const T* gradient = static_cast<const T*>(pass.gradient) + begin;
@@ -67,24 +67,24 @@ void IngestOf(const IngestPass& pass, double* sums, float* widened) {
   }
 }
 
-template <class T>
+template <class T, bool Fetched>
 void CommitOf(const CommitPass& pass, double* sums) {
   const size_t rows = pass.rows.size();
-  Dots<T> dots(sums);
+  Dots<T, false> dots(sums);  // The commit has just read it all.
   for (size_t block = 0; block * kCpuBlock < pass.count; ++block) {
     const size_t offset = block * kCpuBlock;
     const size_t count = std::min(kCpuBlock, pass.count - offset);
     if (pass.update_dots == nullptr) {
       for (size_t begin = 0; begin < count; begin += kStretch) {
-        CommitStretch<T>(pass, offset + begin,
-                         std::min(kStretch, count - begin));
+        CommitStretch<T, Fetched>(pass, offset + begin,
+                                  std::min(kStretch, count - begin));
       }
       continue;
     }
     dots.Start(rows);
     for (size_t begin = 0; begin < count; begin += kStretch) {
       const size_t stretch = std::min(kStretch, count - begin);
-      CommitStretch<T>(pass, offset + begin, stretch);
+      CommitStretch<T, Fetched>(pass, offset + begin, stretch);
       const T* update = static_cast<const T*>(pass.update) + offset + begin;
       dots.Add(StoredVector<T>{update}, update, pass.rows, offset + begin,
                stretch);
@@ -94,14 +94,26 @@ void CommitOf(const CommitPass& pass, double* sums) {
   }
 }
 
+template <class T>
+void IngestAny(const IngestPass& pass, double* sums, float* widened) {
+  pass.count < kFetchedCount ? IngestOf<T, false>(pass, sums, widened)
+                             : IngestOf<T, true>(pass, sums, widened);
+}
+
+template <class T>
+void CommitAny(const CommitPass& pass, double* sums) {
+  pass.count < kFetchedCount ? CommitOf<T, false>(pass, sums)
+                             : CommitOf<T, true>(pass, sums);
+}
+
 void Ingest(const IngestPass& pass, double* sums, float* widened) {
-  pass.dtype == Dtype::kFloat32 ? IngestOf<float>(pass, sums, widened)
-                                : IngestOf<double>(pass, sums, widened);
+  pass.dtype == Dtype::kFloat32 ? IngestAny<float>(pass, sums, widened)
+                                : IngestAny<double>(pass, sums, widened);
 }
 
 void Commit(const CommitPass& pass, double* sums) {
-  pass.dtype == Dtype::kFloat32 ? CommitOf<float>(pass, sums)
-                                : CommitOf<double>(pass, sums);
+  pass.dtype == Dtype::kFloat32 ? CommitAny<float>(pass, sums)
+                                : CommitAny<double>(pass, sums);
 }
 
 const char* Target() { return hwy::TargetName(HWY_TARGET); }

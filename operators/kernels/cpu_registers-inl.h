@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "operators/kernels/cpu_passes.h"
 
@@ -55,6 +56,29 @@ HWY_INLINE WideVec AddProduct(WideVec sum, WideVec a, WideVec b) {
     return hn::MulAdd(a, b, sum);
   } else {
     return sum + a * b;
+  }
+}
+
+// Long vectors are fetched so many elements before a pass comes to them: it
+// follows more vectors than the processor does by itself, which also begins
+// anew at every page. What fits into the second level cache is not: there it
+// would cost more than it brings.
+constexpr size_t kFetchAhead = 512;
+constexpr size_t kFetchedCount = 8 * kCpuBlock;
+constexpr size_t kCacheLine = 64;  // Bytes.
+
+// The kPartialSums elements kFetchAhead behind `at`, which may be beyond the
+// vector's end.
+template <class T>
+HWY_INLINE void FetchToRead(const T* at) {
+  for (size_t e = 0; e < kPartialSums; e += kCacheLine / sizeof(T)) {
+    hwy::Prefetch(at + kFetchAhead + e);
+  }
+}
+template <class T>
+HWY_INLINE void FetchToWrite(const T* at) {
+  for (size_t e = 0; e < kPartialSums; e += kCacheLine / sizeof(T)) {
+    __builtin_prefetch(at + kFetchAhead + e, /*rw=*/1);
   }
 }
 

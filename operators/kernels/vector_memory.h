@@ -10,7 +10,8 @@
 
 namespace concord {
 
-// A private anonymous mapping, on huge pages where the kernel offers them.
+// A private anonymous mapping, on huge pages where the kernel offers them: one
+// of two MiB or more begins at such a page.
 // Pages that were never written take no memory.
 class VectorMemory {
  public:
