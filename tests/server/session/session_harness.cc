@@ -189,6 +189,7 @@ Harness::Harness(Limits limits)
                 .clock = &clock,
                 .storage = nullptr,
                 .on_checkpoint = nullptr,
+                .on_commit = nullptr,
                 .phase = nullptr}) {}
 
 Harness::Harness(std::shared_ptr<Kernels> kernels)
@@ -197,6 +198,7 @@ Harness::Harness(std::shared_ptr<Kernels> kernels)
                 .clock = &clock,
                 .storage = nullptr,
                 .on_checkpoint = nullptr,
+                .on_commit = nullptr,
                 .phase = nullptr}) {}
 
 Harness::Harness(
@@ -209,6 +211,7 @@ Harness::Harness(
                 .clock = &clock,
                 .storage = storage,
                 .on_checkpoint = std::move(on_checkpoint),
+                .on_commit = nullptr,
                 .phase = std::move(phase)}) {}
 
 v1::Session Harness::Options(size_t n, uint32_t workers) {
