@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/cpp/options.h"
 #include "operators/kernels/cpu_kernels.h"
 #include "server/rpc/process.h"
 #include "tests/bench/baselines.h"
@@ -41,6 +42,7 @@ struct Flags {
   size_t chunk_bytes = 0;
   v1::DataType wire_type = v1::FLOAT32;
   bool update_cosines = false;
+  std::string certificates;
   std::string state_dir = std::filesystem::temp_directory_path();
   std::vector<std::string> only = {"embedded", "streamed"};
 };
@@ -84,15 +86,16 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
 absl::StatusOr<Row> MeasureStreamed(const Flags& flags, const std::string& kind,
                                     const Baselines* baselines, size_t n,
                                     int m) {
-  absl::StatusOr<std::unique_ptr<StreamedStep>> step =
-      StreamedStep::Create({.n = n,
-                            .m = m,
-                            .threads = flags.threads,
-                            .chunk_bytes = flags.chunk_bytes,
-                            .wire_type = flags.wire_type,
-                            .over_unix_socket = kind == "unix",
-                            .shared_memory = false,
-                            .ranks = 1});
+  absl::StatusOr<std::unique_ptr<StreamedStep>> step = StreamedStep::Create(
+      {.n = n,
+       .m = m,
+       .threads = flags.threads,
+       .chunk_bytes = flags.chunk_bytes,
+       .wire_type = flags.wire_type,
+       .over_unix_socket = kind == "unix",
+       .certificates = kind == "tls" ? flags.certificates : "",
+       .shared_memory = false,
+       .ranks = 1});
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
   const std::optional<Target> target = TargetOf(kind, n, m);
@@ -144,6 +147,7 @@ absl::StatusOr<Row> MeasureAgainstEmbedded(const Flags& flags,
                             .chunk_bytes = flags.chunk_bytes,
                             .wire_type = flags.wire_type,
                             .over_unix_socket = false,
+                            .certificates = {},
                             .shared_memory = !add_echo,
                             .ranks = is_round ? m : 1});
   if (!step.ok()) return step.status();
@@ -193,8 +197,8 @@ absl::StatusOr<Row> MeasureAgainstEmbedded(const Flags& flags,
 absl::StatusOr<std::vector<Row>> MeasureAll(const Flags& flags,
                                             const Baselines* baselines) {
   std::vector<Row> rows;
-  for (const char* kind :
-       {"embedded", "streamed", "unix", "shared", "round", "round_tcp"}) {
+  for (const char* kind : {"embedded", "streamed", "tls", "unix", "shared",
+                           "round", "round_tcp"}) {
     if (std::find(flags.only.begin(), flags.only.end(), kind) ==
         flags.only.end()) {
       continue;
@@ -204,7 +208,7 @@ absl::StatusOr<std::vector<Row>> MeasureAll(const Flags& flags,
         const std::string name = kind;
         absl::StatusOr<Row> row =
             name == "embedded" ? MeasureEmbedded(flags, baselines, n, m)
-            : name == "streamed" || name == "unix"
+            : name == "streamed" || name == "tls" || name == "unix"
                 ? MeasureStreamed(flags, name, baselines, n, m)
                 : MeasureAgainstEmbedded(flags, name, baselines, n, m);
         if (!row.ok()) return row.status();
@@ -268,6 +272,11 @@ int Run(const Flags& flags) {
     const absl::Status status = PrintSolves();
     return status.ok() ? 0 : fail(status);
   }
+  const bool over_tls = std::find(flags.only.begin(), flags.only.end(),
+                                  "tls") != flags.only.end();
+  if (over_tls && flags.certificates.empty()) {
+    return fail(absl::InvalidArgumentError("tls needs --certificates"));
+  }
   TuneProcess();  // As raw_echo.cc does.
   if (flags.only == std::vector<std::string>{"durability"}) {
     const absl::Status status = PrintDurability(flags);
@@ -285,9 +294,13 @@ int Run(const Flags& flags) {
   const absl::StatusOr<std::vector<Row>> rows =
       MeasureAll(flags, baselines.get());
   if (!rows.ok()) return fail(rows.status());
-  const Setting setting{flags.threads, CpuInstructionSet(), flags.turns,
-                        baselines != nullptr,
-                        v1::DataType_Name(flags.wire_type)};
+  const Setting setting{
+      flags.threads,
+      CpuInstructionSet(),
+      flags.turns,
+      baselines != nullptr,
+      v1::DataType_Name(flags.wire_type),
+      flags.chunk_bytes > 0 ? flags.chunk_bytes : ClientOptions().chunk_bytes};
   std::fputs(Table(setting, *rows).c_str(), stdout);
   if (baselines == nullptr) {
     std::puts(
@@ -341,13 +354,17 @@ int main(int argc, char** argv) {
       ->transform(CLI::CheckedTransformer(wire_types));
   app.add_option(
          "--only", flags.only,
-         "embedded, streamed (over TCP), unix (over a Unix socket), shared (in "
-         "shared memory), round and round_tcp (m ranks with one loss each, in "
-         "shared memory and over TCP); or one alone: solve, the methods' "
+         "embedded, streamed (over TCP), tls, unix (over a Unix socket), "
+         "shared "
+         "(in shared memory), round and round_tcp (m ranks with one loss each, "
+         "in shared memory and over TCP); or one alone: solve, the methods' "
          "algebra, or durability, steps that outlive the process")
       ->delimiter(',')
-      ->check(CLI::IsMember({"embedded", "streamed", "unix", "shared", "round",
-                             "round_tcp", "solve", "durability"}));
+      ->check(CLI::IsMember({"embedded", "streamed", "tls", "unix", "shared",
+                             "round", "round_tcp", "solve", "durability"}));
+  app.add_option("--certificates", flags.certificates,
+                 "Folder for tls, of deploy/tls/make_ca.sh FOLDER server")
+      ->check(CLI::ExistingDirectory);
   app.add_option("--state-dir", flags.state_dir,
                  "Folder of the state file that durability is measured with")
       ->check(CLI::ExistingDirectory);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -19,7 +20,7 @@
 namespace concord::bench {
 
 absl::StatusOr<std::unique_ptr<BenchServer>> BenchServer::Start(
-    int threads, bool on_unix_socket) {
+    int threads, bool on_unix_socket, const std::string& certificates) {
   std::string folder;
   if (on_unix_socket) {
     folder = std::filesystem::temp_directory_path() / "concord-bench-XXXXXX";
@@ -29,12 +30,12 @@ absl::StatusOr<std::unique_ptr<BenchServer>> BenchServer::Start(
     }
   }
   std::unique_ptr<BenchServer> server(new BenchServer(std::move(folder)));
-  const absl::Status status = server->Spawn(threads);
+  const absl::Status status = server->Spawn(threads, certificates);
   if (!status.ok()) return status;
   return server;
 }
 
-absl::Status BenchServer::Spawn(int threads) {
+absl::Status BenchServer::Spawn(int threads, const std::string& certificates) {
   const std::string program =
       std::filesystem::read_symlink("/proc/self/exe").parent_path() /
       "concord-server";
@@ -42,8 +43,17 @@ absl::Status BenchServer::Spawn(int threads) {
   const std::string listen_flag =
       folder_.empty() ? "--listen=127.0.0.1:0"
                       : absl::StrCat("--listen=unix:", folder_, "/socket");
-  const char* arguments[] = {program.c_str(), listen_flag.c_str(),
-                             "--device=cpu", threads_flag.c_str(), nullptr};
+  const std::string cert_flag =
+      absl::StrCat("--tls-cert=", certificates, "/server.pem");
+  const std::string key_flag =
+      absl::StrCat("--tls-key=", certificates, "/server.key");
+  std::vector<const char*> arguments = {program.c_str(), listen_flag.c_str(),
+                                        "--device=cpu", threads_flag.c_str()};
+  if (!certificates.empty()) {
+    arguments.push_back(cert_flag.c_str());
+    arguments.push_back(key_flag.c_str());
+  }
+  arguments.push_back(nullptr);
   int output[2];
   if (pipe2(output, O_CLOEXEC) != 0) {
     return absl::InternalError(absl::StrCat("pipe: ", std::strerror(errno)));
@@ -55,8 +65,9 @@ absl::Status BenchServer::Spawn(int threads) {
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
                                    O_WRONLY, 0);
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, program.c_str(), &actions, nullptr,
-                                const_cast<char* const*>(arguments), environ);
+  const int error =
+      posix_spawn(&pid, program.c_str(), &actions, nullptr,
+                  const_cast<char* const*>(arguments.data()), environ);
   posix_spawn_file_actions_destroy(&actions);
   close(output[1]);
   if (error != 0) {

@@ -16,9 +16,10 @@ namespace concord::bench {
 class BenchServer {
  public:
   // Runs concord-server, which lies beside this program, on the cpu with
-  // `threads`; returns when it is ready.
+  // `threads`; returns when it is ready. `certificates`: a folder with
+  // server.pem and server.key for TLS; empty: none.
   static absl::StatusOr<std::unique_ptr<BenchServer>> Start(
-      int threads, bool on_unix_socket);
+      int threads, bool on_unix_socket, const std::string& certificates);
 
   // Ends the process and waits for it.
   ~BenchServer();
@@ -30,7 +31,7 @@ class BenchServer {
 
  private:
   explicit BenchServer(std::string folder) : folder_(std::move(folder)) {}
-  absl::Status Spawn(int threads);
+  absl::Status Spawn(int threads, const std::string& certificates);
   absl::Status ReadAddress(int output);
 
   const std::string folder_;  // Of the socket; empty: a port.

@@ -27,9 +27,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "chaos"))
 
-from job import Server
+from job import ROOT, Server
 
 MIB = 2**20
+MAKE_CA = ROOT / "deploy" / "tls" / "make_ca.sh"
+PAIR = (("cert", "pem"), ("key", "key"))
 ALLOWED = 2.0  # MiB, either way.
 
 # A worker: steps until it is told to end (its standard input closes), and says so. A
@@ -89,9 +91,10 @@ def free_address() -> str:
 
 
 class Worker:
-    def __init__(self, where: str, n: int) -> None:
+    def __init__(self, where: str, n: int, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER, where, str(n)],
+            env=os.environ | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -124,18 +127,24 @@ def settled(server: Server, before: dict[str, int]) -> dict[str, int]:
 def soak(name: str, seconds: float, kills: int, n: int, lines: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         server, where = None, ""
+        environment: dict[str, str] = {}
         if name != "embedded":
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             where, options = f"unix:{folder}/socket", []
-            if name == "tcp":
+            if name in ("tcp", "tls"):
                 where = free_address()
                 options = [f"--listen={where}"]
+            if name == "tls":
+                subprocess.run([MAKE_CA, folder / "tls", "server"], check=True)
+                options += [f"--tls-{it}={folder}/tls/server.{end}" for it, end in PAIR]
+                environment["CONCORD_TLS_CA"] = f"{folder}/tls/ca.pem"
             server = Server(folder, *options, shared_memory=name == "shared")
             server.start()
             stack.callback(server.kill)
-        Worker(where, n).end()  # What comes with the first connection stays.
+        # What comes with the first connection stays.
+        Worker(where, n, environment).end()
         fresh = None if server is None else counts(server.pid)
-        worker = Worker(where, n)
+        worker = Worker(where, n, environment)
         samples: dict[str, list[float]] = {"worker": [], "server": []}
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -158,9 +167,9 @@ def soak(name: str, seconds: float, kills: int, n: int, lines: list[str]) -> Non
         if server is None or fresh is None:
             return
         for _ in range(kills):
-            Worker(where, n).kill()
+            Worker(where, n, environment).kill()
             left = settled(server, fresh)
-            survivor = Worker(where, n)
+            survivor = Worker(where, n, environment)
             server.kill()
             server.start()
             survivor.kill()
@@ -178,7 +187,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--n", type=int, default=100_000)
-    parser.add_argument("--transports", default="embedded,unix,tcp,shared")
+    parser.add_argument("--transports", default="embedded,unix,tcp,tls,shared")
     arguments = parser.parse_args()
     lines: list[str] = []
     threads = [

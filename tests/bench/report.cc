@@ -56,10 +56,11 @@ std::optional<bool> KeepsTarget(const Row& row) {
 
 std::string Table(const Setting& setting, const std::vector<Row>& rows) {
   std::string table = absl::StrFormat(
-      "fp32, one updated loss per step, %d thread%s on either side, %s; "
+      "fp32, one updated loss per step, %d thread%s on either side, %s, chunks "
+      "of %d bytes; "
       "milliseconds: median [lowest, highest] of %d turns, p99 of steps\n",
       setting.threads, setting.threads == 1 ? "" : "s", setting.instruction_set,
-      setting.turns);
+      setting.chunk_bytes, setting.turns);
   constexpr char kLine[] =
       "%-9s %9s %2s  %-24s %8s  %-24s %-24s %7s  %-20s %s\n";
   absl::StrAppend(&table, absl::StrFormat(kLine, "", "n", "m", "concord", "p99",
@@ -96,6 +97,7 @@ nlohmann::json Json(const Setting& setting, const std::vector<Row>& rows) {
                         {"data_type", "float32"},
                         {"wire_type", setting.wire_type},
                         {"threads", setting.threads},
+                        {"chunk_bytes", setting.chunk_bytes},
                         {"instruction_set", setting.instruction_set},
                         {"turns", setting.turns},
                         {"rows", nlohmann::json::array()}};

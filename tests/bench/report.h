@@ -14,8 +14,8 @@
 namespace concord::bench {
 
 struct Row {
-  // "embedded", "streamed", "unix", "shared"; "round" and "round_tcp": of m
-  // ranks with one loss each, in shared memory and over TCP.
+  // "embedded", "streamed", "tls", "unix", "shared"; "round" and "round_tcp":
+  // of m ranks with one loss each, in shared memory and over TCP.
   std::string kind;
   size_t n = 0;
   int m = 0;
@@ -49,7 +49,8 @@ struct Setting {
   std::string instruction_set;
   int turns = 0;
   bool with_baselines = false;
-  std::string wire_type;  // Of streamed steps.
+  std::string wire_type;   // Of streamed steps.
+  size_t chunk_bytes = 0;  // Of theirs.
 };
 
 std::string Table(const Setting& setting, const std::vector<Row>& rows);

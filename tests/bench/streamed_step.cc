@@ -24,13 +24,16 @@ class RemoteStep : public StreamedStep {
         end_(options.ranks) {}
 
   absl::Status Start(const StreamedOptions& options) {
-    absl::StatusOr<std::unique_ptr<BenchServer>> server =
-        BenchServer::Start(options.threads, options.over_unix_socket);
+    absl::StatusOr<std::unique_ptr<BenchServer>> server = BenchServer::Start(
+        options.threads, options.over_unix_socket, options.certificates);
     if (!server.ok()) return server.status();
     server_ = *std::move(server);
 
     ClientOptions client_options;
     client_options.shared_memory = options.shared_memory;
+    if (!options.certificates.empty()) {
+      client_options.tls.emplace().ca_file = options.certificates + "/ca.pem";
+    }
     if (options.chunk_bytes > 0) {
       client_options.chunk_bytes = options.chunk_bytes;
     }

@@ -1,11 +1,12 @@
-// A step over loopback TCP, a Unix socket or shared memory through the C++
-// client, from this process to a server of its own: one worker with
-// one updated loss, or a round of several ranks with one loss each.
+// A step over loopback TCP or TLS, a Unix socket or shared memory through the
+// C++ client, from this process to a server of its own: one worker with one
+// updated loss, or a round of several ranks with one loss each.
 #ifndef CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 #define CONCORD_TESTS_BENCH_STREAMED_STEP_H_
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,6 +22,9 @@ struct StreamedOptions {
   // Of gradients and updates on the wire; the caller's are float32.
   v1::DataType wire_type = v1::FLOAT32;
   bool over_unix_socket = false;
+  // With ca.pem, server.pem and server.key: over TLS. Empty: nothing is
+  // encrypted.
+  std::string certificates;
   bool shared_memory = false;  // Between this process and the server.
   int ranks = 1;               // More than one: m, rank r brings loss r.
 };
