@@ -7,15 +7,11 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "client/cli/step_facts.h"
 #include "google/protobuf/util/json_util.h"
 
 namespace concord {
 namespace {
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) +
-         absl::Nanoseconds(duration.nanos());
-}
 
 std::string Milliseconds(absl::Duration duration) {
   return absl::StrFormat("%.3g ms", absl::ToDoubleMilliseconds(duration));
@@ -26,18 +22,6 @@ std::string Listed(const Numbers& numbers) {
   return absl::StrJoin(numbers, " ", [](std::string* out, double number) {
     absl::StrAppendFormat(out, "%.3g", number);
   });
-}
-
-// The smallest entry beside the diagonal.
-double WorstCosine(const v1::Matrix& cosines) {
-  double worst = 1;
-  for (uint32_t i = 0; i < cosines.rows(); ++i) {
-    for (uint32_t j = 0; j < i; ++j) {
-      worst = std::min(
-          worst, cosines.values(static_cast<int>(i * cosines.columns() + j)));
-    }
-  }
-  return worst;
 }
 
 }  // namespace
@@ -63,20 +47,13 @@ std::string ToLine(const v1::StepDiagnostics& step) {
   if (result.losses_size() > 0) {
     absl::StrAppend(&line, "  losses ", Listed(result.losses()));
   }
-  // Who waited least came last.
-  const auto last =
-      std::min_element(step.ranks().begin(), step.ranks().end(),
-                       [](const v1::StepDiagnostics::Rank& a,
-                          const v1::StepDiagnostics::Rank& b) {
-                         return ToDuration(a.wait()) < ToDuration(b.wait());
-                       });
   if (step.ranks_size() > 1) {
     absl::Duration longest;
     for (const v1::StepDiagnostics::Rank& rank : step.ranks()) {
       longest = std::max(longest, ToDuration(rank.wait()));
     }
     absl::StrAppend(&line, "  waited ", Milliseconds(longest), " for rank ",
-                    last->rank());
+                    LastRank(step)->rank());
   }
   const v1::StepTimings& timings = step.trailer().timings();
   absl::StrAppend(&line, "  solve ", Milliseconds(ToDuration(timings.solve())),

@@ -7,8 +7,10 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/live_watch.h"
 #include "client/cli/server_flags.h"
 #include "client/cli/step_line.h"
+#include "client/cli/terminal.h"
 
 namespace concord {
 namespace {
@@ -19,6 +21,7 @@ struct Flags {
   std::string name;
   ServerFlags server;
   bool json = false;
+  bool lines = false;
   uint64_t count = 0;
 };
 
@@ -28,6 +31,9 @@ absl::Status Run(const Flags& flags, const Print& print) {
   const std::string name = absl::StartsWith(flags.name, kPrefix)
                                ? flags.name
                                : absl::StrCat(kPrefix, flags.name);
+  if (!flags.lines && !flags.json && flags.count == 0 && Terminal::IsThere()) {
+    return WatchLive(client->get(), name);
+  }
   const auto watch = (*client)->Watch(name);
   if (!watch.ok()) return watch.status();
   for (uint64_t told = 0; flags.count == 0 || told < flags.count; ++told) {
@@ -48,14 +54,16 @@ Command MakeWatchCommand(CLI::App* app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* parser = app->add_subcommand(
       "watch",
-      "Print a line per committed step of a session, from the last one on, "
-      "until the session or the server ends; a slow terminal misses steps, and "
-      "no step waits for it");
+      "Follow a session's committed steps, from the last one on; who reads "
+      "slowly misses some, and no step waits. In a terminal: a picture of the "
+      "session that goes on when the server comes back, until q. Else a line "
+      "per step, until the session or the server ends");
   parser->add_option("NAME", flags->name, "The session: heat or sessions/heat")
       ->required();
   flags->server.AddTo(parser)->required();
   parser->add_flag("--json", flags->json,
                    "A concord.v1.StepDiagnostics as JSON on each line");
+  parser->add_flag("--lines", flags->lines, "Lines, in a terminal, too");
   parser->add_option("--count", flags->count,
                      "Stop after so many lines; 0: never");
   return {.parser = parser,

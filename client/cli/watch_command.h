@@ -1,4 +1,5 @@
-// `concord watch`: a line per committed step of a session, as they come.
+// `concord watch`: a session's committed steps as they come, as a picture or a
+// line each.
 #ifndef CONCORD_CLIENT_CLI_WATCH_COMMAND_H_
 #define CONCORD_CLIENT_CLI_WATCH_COMMAND_H_
 
