@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "client/cli/command.h"
+#include "client/cli/completion_command.h"
 #include "client/cli/health_command.h"
 #include "client/cli/operators_command.h"
 #include "client/cli/sessions_command.h"
@@ -61,8 +62,9 @@ int Main(int argc, char** argv) {
       "work; 3 there is no such session or checkpoint; 4 not allowed; 100 and "
       "more: wrong arguments.");
   const Command commands[] = {
-      MakeHealthCommand(&app), MakeOperatorsCommand(&app),
-      MakeSessionsCommand(&app), MakeWatchCommand(&app)};
+      MakeCompletionCommand(&app), MakeHealthCommand(&app),
+      MakeOperatorsCommand(&app), MakeSessionsCommand(&app),
+      MakeWatchCommand(&app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

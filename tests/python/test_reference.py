@@ -1,6 +1,8 @@
 """The reference pages against the programs, both ways: flags, commands and metrics."""
 
 import re
+import shlex
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -56,18 +58,68 @@ def test_every_flag_of_the_server_is_documented_and_there():
     assert flags(help_of(SERVER)) == documented_flags("concord-server")
 
 
-def test_every_command_and_flag_of_the_command_line_is_documented_and_there():
+def commands_of_the_command_line():
+    """The words of each, like ["sessions", "list"]."""
     commands = []
     for name in subcommands(help_of(CONCORD)):
         below = help_of(CONCORD, name)
         nested = subcommands(below) if "Subcommands:" in below else []
         commands += [[name, inner] for inner in nested] or [[name]]
+    return commands
+
+
+def test_every_command_and_flag_of_the_command_line_is_documented_and_there():
+    commands = commands_of_the_command_line()
     documented = [
         row[0].strip("`").split()[1:] for row in rows("reference.md", "| command | what |")
     ]
     assert sorted(documented) == sorted(commands)
     offered = flags(help_of(CONCORD)).union(*(flags(help_of(CONCORD, *c)) for c in commands))
     assert offered == documented_flags("concord")
+
+
+def completion(shell):
+    done = subprocess.run([CONCORD, "completion", shell], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def completed(*words):
+    """What bash offers in the place of the last word."""
+    line = " ".join(map(shlex.quote, ["concord", *words]))
+    script = [
+        completion("bash"),
+        f"COMP_WORDS=({line}) COMP_CWORD={len(words)}",
+        'if _concord; then printf "%s\\n" "${COMPREPLY[@]}"; fi',
+    ]
+    done = subprocess.run(["bash", "-u", "-c", "\n".join(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("command", [[], *commands_of_the_command_line()], ids=" ".join)
+def test_bash_completes_every_command_and_flag(command):
+    text = help_of(CONCORD, *command)
+    expected = flags(text) | set(subcommands(text) if "Subcommands:" in text else [])
+    assert set(completed(*command, "")) == expected
+
+
+def test_bash_completes_the_word_that_was_begun():
+    assert completed("sessions", "list", "--tls-c") == ["--tls-ca", "--tls-cert"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_every_command_and_flag_is_in_the_other_shells_completions(shell):
+    script = completion(shell)
+    for command in commands_of_the_command_line():
+        for word in command:
+            assert re.search(rf"(?:-a |'){word}\b", script), word
+        for flag in flags(help_of(CONCORD, *command)):
+            written = flag if shell == "zsh" else f"-l {flag[2:]} "
+            assert written in script, (command, flag)
+    if shutil.which(shell):
+        done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
