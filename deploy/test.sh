@@ -99,6 +99,7 @@ suite "Python" "$ROOT/build/pytest.xml" \
   --junit-xml "$ROOT/build/pytest.xml" tests
 
 check "ruff" .venv/bin/ruff check client tests deploy docs
+check "documentation as a site" deploy/docs.sh
 check_with clang-format "clang-format" check_format
 check_with promtool "alert rules" promtool check rules deploy/prometheus/alerts.yaml
 check_with shellcheck "shellcheck" shellcheck -x -P deploy deploy/*.sh .ci/run

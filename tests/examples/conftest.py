@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,3 +15,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The address of a server of the test's own."""
+    from burgers.server import Server
+
+    program = Path(os.environ.get("CONCORD_BUILD", ROOT / "build")) / "bin" / "concord-server"
+    with Server(program, tmp_path / "server.log") as running:
+        yield running.address

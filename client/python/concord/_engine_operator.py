@@ -78,6 +78,8 @@ class EngineOperator(GradientOperator):
         grads: Union[torch.Tensor, Sequence[torch.Tensor]],
         losses: Optional[Sequence] = None,
     ) -> torch.Tensor:
+        """The combination of the rows of `grads`: (m, n), or m vectors (n,), torch's,
+        numpy's, or any that offer DLPack. In the gradients' own type."""
         server = resolve_server(self.server)
         rows = parse_gradients(grads, None, HALF_DTYPES if server is None else ())
         if server is not None and type(self) in self.known:

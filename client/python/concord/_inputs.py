@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import torch
 
+from concord._dlpack import as_known, is_foreign
 from concord.errors import invalid
 
 # The element type in which a gradient's type is computed.
@@ -43,12 +44,13 @@ class Rows(NamedTuple):
 
 def is_gradients(value: Any) -> bool:
     """Whether a first argument is `grads`: floating, or a sequence of floating vectors."""
+    value = as_known(value, "indexes or grads")
     if isinstance(value, torch.Tensor):
         return value.is_floating_point() or value.is_complex()
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fc"
     if isinstance(value, (list, tuple)) and len(value) > 0:
-        first = value[0]
+        first = as_known(value[0], "grads[0]")
         return (isinstance(first, (torch.Tensor, np.ndarray)) and first.ndim >= 1) and is_gradients(
             first
         )
@@ -57,6 +59,7 @@ def is_gradients(value: Any) -> bool:
 
 def parse_indexes(indexes: Any, num_vectors: int) -> list[int]:
     """Loss indexes in [0, num_vectors), none twice."""
+    indexes = as_known(indexes, "indexes")
     if isinstance(indexes, torch.Tensor):
         if indexes.is_floating_point() or indexes.is_complex() or indexes.dtype is torch.bool:
             raise TypeError(f"indexes must be integers, not a tensor of {indexes.dtype}")
@@ -103,6 +106,7 @@ def _index(value: Any) -> int:
 
 def _strided(value: Any, field: str) -> torch.Tensor:
     """A plain detached tensor of a supported type."""
+    value = as_known(value, field)
     if isinstance(value, np.ndarray):
         if value.dtype.kind != "f" or value.dtype.itemsize not in (2, 4, 8):
             raise TypeError(f"{field} must be {_ACCEPTED_DTYPES}, not {value.dtype}")
@@ -141,7 +145,7 @@ def parse_gradients(
         and not grads.is_neg()
     ):
         return Rows([grads], grads.dtype, grads.device, grads.numel())
-    if isinstance(grads, (torch.Tensor, np.ndarray)):
+    if isinstance(grads, (torch.Tensor, np.ndarray)) or is_foreign(grads):
         stack = _strided(grads, "grads")
         if stack.dim() == 1:
             rows = [stack]
@@ -200,6 +204,7 @@ def parse_out(out: Any, rows: Rows) -> torch.Tensor:
 
 def parse_losses(losses: Any, count: int) -> list[float]:
     """`count` finite numbers, detached."""
+    losses = as_known(losses, "losses")
     if isinstance(losses, torch.Tensor):
         if losses.dim() > 1:
             raise invalid("LENGTH_MISMATCH", "losses.shape", tuple(losses.shape), f"({count},)")
@@ -225,6 +230,7 @@ def parse_losses(losses: Any, count: int) -> list[float]:
 
 
 def _loss(value: Any, position: int) -> Any:
+    value = as_known(value, f"losses[{position}]")
     if isinstance(value, torch.Tensor):
         value = value.detach()
     if isinstance(value, (torch.Tensor, np.ndarray)):

@@ -1,8 +1,8 @@
 """Errors that name what was wrong, with which value, and what is accepted.
 
-Every error of the engine or of a server is a :class:`ConcordError`. The reasons
-are the names of ``concord.v1.ErrorReason``; programs should tell errors apart by
-class and ``reason``, never by text. No error changes committed state.
+Every error of the engine or of a server is a `ConcordError`. The reasons are the
+names of `concord.v1.ErrorReason`; programs should tell errors apart by class and
+`reason`, never by text. No error changes committed state.
 """
 
 from __future__ import annotations

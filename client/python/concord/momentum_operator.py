@@ -210,7 +210,8 @@ class EngineMomentumOperator(MomentumOperator):
 
         Two forms: `(indexes, grads, losses=None)`, or `(grads, losses=None)` with
         one gradient for every loss in order. Gradients are vectors (n,), stacked
-        (k, n), or a list. Zeros until every loss has been seen. `active`: the
+        (k, n), or a list: torch's, numpy's, or any that offer DLPack (JAX, CuPy), which
+        are read where they lie. Zeros until every loss has been seen. `active`: the
         losses that count in this step's combination, None for all; the others'
         momenta move on all the same. `out`: a contiguous tensor that the update is
         written into and that is returned; it may be a gradient of this step. A step

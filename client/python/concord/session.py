@@ -61,9 +61,9 @@ class Session:
             step brings none has to say them.
         momentum: "pseudo" (M-ConFIG), "separate", or "none": each step combines
             exactly the gradients it brings.
-        beta_1, beta_2, gradient_operator, loss_recorder, stale_after,
-        min_relative_norm: As for PseudoMomentumOperator. A recorder of this
-            object's is only a wish: the server records, see `StepResult.losses`.
+        beta_1, beta_2, gradient_operator, loss_recorder, stale_after, min_relative_norm:
+            As for PseudoMomentumOperator. A recorder of this object's is only a wish:
+            the server records, see `StepResult.losses`.
         max_vectors_per_step: Most losses that one round brings; default m.
         round_timeout, send_timeout, idle_ttl: Seconds; default: the server's.
         min_workers, straggler_timeout: Ranks that suffice for a round, and the seconds
