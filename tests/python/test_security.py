@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -136,7 +138,7 @@ def test_a_session_over_tls_has_the_updates_of_one_without(
 def test_clients_that_do_not_trust_the_server_do_not_reach_it(ca, tmp_path, monkeypatch, variables):
     use(monkeypatch, **{name: text.format(ca=ca) for name, text in variables.items()})
     with serving(tmp_path, *tls(ca)) as secure:
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded, match="last error: UNAVAILABLE"):
             connect(secure.tcp, timeout=1.5)
         use(monkeypatch, tls_ca=ca / "ca.pem", tls_server_name=None)
         connect(secure.tcp).delete()
@@ -150,7 +152,7 @@ def test_clients_without_a_good_certificate_do_not_reach_a_server_of_mutual_tls(
     with serving(tmp_path, *tls(ca), f"--tls-client-ca={ca}/ca.pem") as secure:
         if certificate:
             use(monkeypatch, tls_cert=ca / f"{certificate}.pem", tls_key=ca / f"{certificate}.key")
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded, match="last error: UNAVAILABLE"):
             connect(secure.tcp, timeout=1.5)
         use(monkeypatch, tls_cert=ca / "heat-worker.pem", tls_key=ca / "heat-worker.key")
         with connect(secure.tcp) as session:
@@ -159,49 +161,130 @@ def test_clients_without_a_good_certificate_do_not_reach_a_server_of_mutual_tls(
             assert owner_of(session, secure) == "heat-worker"
 
 
+def certificate(ca, name):
+    return ["-cert", ca / f"{name}.pem", "-key", ca / f"{name}.key"]
+
+
+@pytest.mark.parametrize(
+    ("shows", "said"),
+    [
+        (None, "wrong version number"),
+        ("nothing", "peer did not return a certificate"),
+        ("expired", "certificate verify failed"),
+        ("other/server", "certificate verify failed"),
+    ],
+    ids=["no TLS", "no certificate", "expired", "another authority"],
+)
+def test_a_handshake_that_the_server_refuses_is_one_line_of_its_log(ca, tmp_path, shows, said):
+    with serving(tmp_path, *tls(ca), f"--tls-client-ca={ca}/ca.pem") as secure:
+        if shows is None:
+            host, port = secure.tcp.split(":")
+            with socket.create_connection((host, int(port)), timeout=20) as plain:
+                plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    while plain.recv(4096):
+                        pass
+        else:
+            handshake(secure.tcp, ca, *([] if shows == "nothing" else certificate(ca, shows)))
+        until = time.monotonic() + 20
+        while said not in "".join(secure.log) and time.monotonic() < until:
+            time.sleep(0.05)
+    refusals = [line for line in secure.log if "andshake failed" in line]
+    assert len(refusals) == 1
+    assert said in refusals[0]
+
+
+@contextlib.contextmanager
+def stepping(session):
+    """Steps without a pause; the list has how many attempts each step took."""
+    over = threading.Event()
+    attempts, failed = [], []
+
+    def step():
+        while not over.is_set():
+            try:
+                attempts.append(session.step({0: ROWS[0], 1: ROWS[1]}).attempts)
+            except ConcordError as error:
+                failed.append(error)
+                return
+
+    steps = threading.Thread(target=step)
+    steps.start()
+    try:
+        yield attempts
+    finally:
+        over.set()
+        steps.join()
+    assert not failed
+    assert set(attempts) == {1}
+
+
+def wait_until_shown(address, folder):
+    until = time.monotonic() + 20
+    expected = (folder / "server.pem").read_text()
+    while shown(address, folder) != expected and time.monotonic() < until:
+        time.sleep(0.05)
+    assert shown(address, folder) == expected
+
+
 def test_a_certificate_is_replaced_while_a_session_steps(ca, tmp_path, monkeypatch):
     folder = tmp_path / "certificates"
     make_ca(folder, "server")
-    first = (folder / "server.pem").read_bytes()
     use(monkeypatch, tls_ca=folder / "ca.pem")
     with (
         serving(tmp_path, *tls(folder)) as secure,
         connect(secure.tcp, shared_memory=False) as session,
     ):
-        over = threading.Event()
-        failed = []
-
-        def step():
-            while not over.is_set():
-                try:
-                    session.step({0: ROWS[0], 1: ROWS[1]})
-                except ConcordError as error:
-                    failed.append(error)
-                    return
-
-        steps = threading.Thread(target=step)
-        steps.start()
-        try:
+        with stepping(session) as attempts:
+            wait_until_shown(secure.tcp, folder)
             make_ca(folder, "server")
-            until = time.monotonic() + 20
-            while shown(secure.tcp, folder) == first.decode() and time.monotonic() < until:
-                time.sleep(0.05)
-            assert shown(secure.tcp, folder) == (folder / "server.pem").read_text()
+            wait_until_shown(secure.tcp, folder)
             # Who comes now is served with it.
             connect(secure.tcp, name="heat-2", shared_memory=False).delete()
-        finally:
-            over.set()
-            steps.join()
-        assert not failed
+            replaced = len(attempts)
+        assert replaced > 0
         assert session.step({0: ROWS[0], 1: ROWS[1]}).attempts == 1
+
+
+def test_the_authority_of_mutual_tls_is_replaced_while_a_session_steps(tmp_path, monkeypatch):
+    folder, successor, former = (tmp_path / name for name in ("in use", "successor", "former"))
+    for directory in (folder, successor):
+        make_ca(directory, "server")
+        make_ca(directory, "heat-worker")
+    shutil.copytree(folder, former)
+    use(monkeypatch, tls_ca=folder / "ca.pem", tls_cert=folder / "heat-worker.pem",
+        tls_key=folder / "heat-worker.key")  # fmt: skip
+    with (
+        serving(tmp_path, *tls(folder), f"--tls-client-ca={folder}/ca.pem") as secure,
+        connect(secure.tcp, shared_memory=False) as session,
+    ):
+        with stepping(session) as attempts:
+            for file in successor.iterdir():
+                file.replace(folder / file.name)
+            wait_until_shown(secure.tcp, folder)
+            with connect(secure.tcp, name="heat-2", timeout=20, shared_memory=False) as second:
+                assert owner_of(second, secure) == "heat-worker"
+            # Whom the former authority knows comes in no more; who is in, stays.
+            use(monkeypatch, tls_cert=former / "heat-worker.pem",
+                tls_key=former / "heat-worker.key")  # fmt: skip
+            replaced = len(attempts)
+            with pytest.raises(DeadlineExceeded, match="last error: UNAVAILABLE"):
+                connect(secure.tcp, name="heat-3", timeout=1.5, shared_memory=False)
+        assert len(attempts) > replaced > 0
+
+
+def handshake(address, ca, *options):
+    """What OpenSSL says of one connection."""
+    return subprocess.run(
+        ["openssl", "s_client", "-connect", address, "-CAfile", ca / "ca.pem", "-alpn", "h2",
+         *options],
+        input="", capture_output=True, text=True, check=False, errors="replace", timeout=20,
+    ).stdout  # fmt: skip
 
 
 def shown(address, ca):
     """The certificate that a server shows, as a file has it."""
-    said = subprocess.run(
-        ["openssl", "s_client", "-connect", address, "-CAfile", ca / "ca.pem", "-alpn", "h2"],
-        input="", capture_output=True, text=True, check=False, errors="replace",
-    ).stdout  # fmt: skip
+    said = handshake(address, ca)
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n"
     return said[said.index(begin) : said.index(end) + len(end)]
 
@@ -300,6 +383,32 @@ def test_tokens_are_replaced_while_a_session_steps(tokens, tmp_path, monkeypatch
             assert owner_of(again, secure) == "workers"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(TOKENS).replace(ADMIN, "too-short"),
+        json.dumps(TOKENS)[:-2],
+        json.dumps(TOKENS).replace('"token"', '"tokenn"'),
+        json.dumps({ADMIN: []}),
+    ],
+    ids=["a short token", "half a file", "an unknown field", "a token for a field"],
+)
+def test_a_wrong_token_file_leaves_the_tokens_and_shows_none(tokens, tmp_path, monkeypatch, text):
+    use(monkeypatch, token=WORKERS)
+    replacement = tmp_path / "replacement"
+    with serving(tmp_path, f"--token-file={tokens}") as secure:
+        replacement.write_text(text)
+        replacement.rename(tokens)
+        until = time.monotonic() + 20
+        while "tokens_not_reloaded" not in "".join(secure.log) and time.monotonic() < until:
+            time.sleep(0.05)
+        connect(secure.tcp).delete()
+    entries = [json.loads(line) for line in secure.log if line.startswith("{")]
+    assert [e["event"] for e in entries].count("tokens_not_reloaded") == 1
+    for secret in (WORKERS, OTHERS, READER, ADMIN, "too-short"):
+        assert secret not in "".join(secure.log)
+
+
 def test_a_token_is_not_sent_where_it_could_be_read(monkeypatch):
     use(monkeypatch, token=WORKERS)
     with pytest.raises(InvalidArgumentError, match="could read the token") as refused:
@@ -329,7 +438,9 @@ def test_a_public_address_needs_tls_and_known_callers(ca, tokens, options, said)
         capture_output=True, text=True, check=False, timeout=20,
     )  # fmt: skip
     assert ended.returncode == 1
-    assert said in ended.stderr and "--allow-insecure-remote" in ended.stderr
+    lines = ended.stderr.splitlines()
+    assert len([line for line in lines if said in line]) == 1
+    assert "--allow-insecure-remote" in ended.stderr
 
 
 def test_a_public_address_with_both_is_served(ca, tokens, tmp_path, monkeypatch):
