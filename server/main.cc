@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "operators/kernels/cpu_kernels.h"
-#include "operators/kernels/torch_module.h"
+#include "operators/kernels/device_kernels.h"
 #include "server/crash_at.h"
 #include "server/rpc/event_log.h"
 #include "server/rpc/process.h"
@@ -57,7 +57,7 @@ absl::StatusOr<std::shared_ptr<Kernels>> MakeKernels(
   if (options.device != "cpu") {
     const bool automatic = options.device == "auto";
     absl::StatusOr<std::shared_ptr<Kernels>> gpu =
-        LoadTorchKernels(automatic ? "cuda" : options.device);
+        LoadDeviceKernels(automatic ? "cuda" : options.device);
     if (gpu.ok() || !automatic) return gpu;
     log->Write(
         "device_not_used",
@@ -87,6 +87,7 @@ int Run(const ServerOptions& options) {
   log.Write("starting",
             {{"version", kVersion},
              {"device", (*kernels)->device()},
+             {"kernels", (*kernels)->backend()},
              {"threads", int64_t{(*kernels)->threads()}},
              {"memory_budget_bytes",
               static_cast<int64_t>(options.limits.memory_budget_bytes)}});

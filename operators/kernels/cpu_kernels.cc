@@ -57,6 +57,7 @@ class CpuKernels : public Kernels {
         arena_(threads) {}
 
   std::string device() const override { return "cpu"; }
+  std::string backend() const override { return "cpu"; }
   int threads() const override { return threads_; }
   size_t block_elements() const override { return kCpuBlock; }
   bool host_accessible() const override { return true; }

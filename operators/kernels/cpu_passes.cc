@@ -5,17 +5,16 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
 
-#include "absl/base/casts.h"
 #include "absl/container/fixed_array.h"
 #include "absl/container/inlined_vector.h"
 #include "operators/kernels/cpu_commit-inl.h"
 #include "operators/kernels/cpu_dots-inl.h"
 #include "operators/kernels/cpu_passes.h"
+#include "operators/kernels/exact_factor.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace concord {
@@ -143,17 +142,6 @@ Coefficients ExactFactors(absl::Span<const double> coefficients) {
   return exact;
 }
 }  // namespace
-
-double ExactFactor(double coefficient) {
-  // Below, products would leave fp64's range at its lower end.
-  if (std::abs(coefficient) < 1e-200) return 0;
-  constexpr int kDropped = 53 - 29;
-  uint64_t bits = absl::bit_cast<uint64_t>(coefficient);
-  bits += uint64_t{1} << (kDropped - 1);  // To nearest; carries as it should.
-  bits &= ~uint64_t{0} << kDropped;
-  const double rounded = absl::bit_cast<double>(bits);
-  return std::isfinite(rounded) ? rounded : coefficient;
-}
 
 void CpuIngest(const IngestPass& pass) {
   Sums sums((pass.rows.size() + 1) * kPartialSums);

@@ -17,12 +17,6 @@ inline constexpr size_t kCpuBlock = 4096;
 // element e of a block belongs to sum e % kPartialSums. Added in index order.
 inline constexpr size_t kPartialSums = 16;
 
-// `coefficient` to 29 significant bits: its products with fp32 numbers have at
-// most 53, so that fp64 holds them exactly, and instruction sets with and
-// without a fused multiply-add give the same sums. Off by 2^-29 at most, 1/32
-// of what the rows lost when they were stored.
-double ExactFactor(double coefficient);
-
 void CpuIngest(const IngestPass& pass);
 void CpuCommit(const CommitPass& pass);
 const char* CpuPassesTarget();

@@ -1,15 +1,16 @@
 // The passes over vectors, on one device.
 //
-// A Kernels object is a backend: `cpu` is built in (cpu_kernels.h), `torch` is
-// a module loaded when asked for (torch_module.h). All pointers handed to a
-// backend are addresses on its device unless said otherwise; vectors hold
+// A Kernels object is a backend: `cpu` is built in (cpu_kernels.h), `cuda` and
+// `torch` are modules loaded when asked for (device_kernels.h). All pointers
+// handed to one are addresses on its device unless said otherwise; vectors hold
 // elements of one Dtype. Backends keep no state of any session.
 //
 // Vectors are processed in blocks of block_elements() elements; a block always
 // begins at a multiple of that size in its vector. Dot products are summed
 // inside a block in an order that the backend fixes, and the caller sums the
 // blocks in index order: on the cpu backend results are the same bits whatever
-// the number of threads, the instruction set and the ranges of the calls.
+// the number of threads, the instruction set and the ranges of the calls, and
+// the cuda backend's are the cpu's.
 //
 // Threads: all functions may be called from several threads at once, on ranges
 // that do not overlap in what they write. Long ranges are spread over the
@@ -145,8 +146,14 @@ class Kernels {
   virtual ~Kernels() = default;
 
   virtual std::string device() const = 0;  // "cpu", "torch:cpu", "cuda:0".
+  // Which backend it is: "cpu", "cuda", "torch".
+  virtual std::string backend() const = 0;
   virtual int threads() const = 0;
   virtual size_t block_elements() const = 0;
+  // Elements, whole blocks of them, that keep a device busy for longer than it
+  // takes to begin a pass: shorter ones leave it idle. Of devices that the host
+  // cannot access.
+  virtual size_t pass_elements() const { return block_elements(); }
   // Whether host pointers are valid device pointers: then the caller may use
   // memory where it lies and the copies below are plain memcpys.
   virtual bool host_accessible() const = 0;

@@ -45,8 +45,13 @@ size_t GatheredRows::VectorBytes() const {
   return num_parameters_ * SizeOf(dtype_);
 }
 
-size_t GatheredRows::BlockBytes() const {
-  return kernels_->block_elements() * SizeOf(dtype_);
+size_t GatheredRows::PieceElements() const {
+  return kernels_->host_accessible() ? kernels_->block_elements()
+                                     : kernels_->pass_elements();
+}
+
+size_t GatheredRows::PieceBytes() const {
+  return PieceElements() * SizeOf(dtype_);
 }
 
 size_t GatheredRows::MemoryBytes(const OperatorOptions& options, size_t rows) {
@@ -132,7 +137,7 @@ void GatheredRows::Drop(Row* row) {
 absl::Status GatheredRows::Add(Row* row) {
   if (row->arriving_ == nullptr) {
     absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
-        kernels_->Allocate(BlockBytes());
+        kernels_->Allocate(PieceBytes());
     if (!memory.ok()) return memory.status();
     row->arriving_ = *std::move(memory);
   }
@@ -142,11 +147,10 @@ absl::Status GatheredRows::Add(Row* row) {
   return absl::OkStatus();
 }
 
-absl::Status GatheredRows::FinishBlock(Row* row, size_t block) {
-  const size_t first = block * kernels_->block_elements();
-  const size_t count =
-      std::min(kernels_->block_elements(), num_parameters_ - first);
-  void* const place = Advance(row->memory_, block * BlockBytes());
+absl::Status GatheredRows::FinishPiece(Row* row, size_t piece) {
+  const size_t first = piece * PieceElements();
+  const size_t count = std::min(PieceElements(), num_parameters_ - first);
+  void* const place = Advance(row->memory_, piece * PieceBytes());
   if (row->adds_) {
     // In fp64 and rounded once: what an addition in either type gives.
     const void* const summands[] = {place, row->arriving_->data()};
@@ -164,7 +168,7 @@ absl::Status GatheredRows::FinishBlock(Row* row, size_t block) {
   square.dtype = dtype_;
   square.count = count;
   square.gradient = place;
-  square.dots = &row->squares_[block];
+  square.dots = &row->squares_[first / kernels_->block_elements()];
   return kernels_->Ingest(square);
 }
 
@@ -175,19 +179,19 @@ absl::Status GatheredRows::Append(Row* row, absl::Span<const std::byte> bytes) {
                         absl::StrCat(VectorBytes(), " bytes"));
   }
   while (!bytes.empty()) {
-    const size_t block = row->received_ / BlockBytes();
+    const size_t piece = row->received_ / PieceBytes();
     const size_t room =
-        std::min((block + 1) * BlockBytes(), VectorBytes()) - row->received_;
+        std::min((piece + 1) * PieceBytes(), VectorBytes()) - row->received_;
     const size_t count = std::min(room, bytes.size());
     void* const to = row->adds_ ? Advance(row->arriving_->data(),
-                                          row->received_ % BlockBytes())
+                                          row->received_ % PieceBytes())
                                 : Advance(row->memory_, row->received_);
     absl::Status status = kernels_->CopyFromHost(to, bytes.data(), count);
     if (!status.ok()) return status;
     row->received_ += count;
     bytes.remove_prefix(count);
     if (count == room) {
-      status = FinishBlock(row, block);
+      status = FinishPiece(row, piece);
       if (!status.ok()) return status;
     }
   }

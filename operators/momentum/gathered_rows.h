@@ -49,7 +49,7 @@ class GatheredRows {
     size_t received_ = 0;  // Bytes, of the vector that is arriving.
     void* memory_ = nullptr;
     int slot_ = -1;  // Of the operator's staged memory; -1: of our own.
-    std::unique_ptr<DeviceMemory> arriving_;  // A block of what is to be added.
+    std::unique_ptr<DeviceMemory> arriving_;  // A piece of what is to be added.
     std::vector<double> squares_;             // [block]
   };
 
@@ -85,9 +85,11 @@ class GatheredRows {
 
  private:
   size_t VectorBytes() const;
-  size_t BlockBytes() const;
-  // The block of `row` that has just arrived is in its place.
-  absl::Status FinishBlock(Row* row, size_t block);
+  // What is worked on at a time: a block, on a device as many as keep it busy.
+  size_t PieceElements() const;
+  size_t PieceBytes() const;
+  // The piece of `row` that has just arrived is in its place.
+  absl::Status FinishPiece(Row* row, size_t piece);
   // The loss's place among the operator's staged rows.
   int SlotOf(int index) const;
   absl::Status Average(absl::Span<Row* const> rows);

@@ -28,12 +28,9 @@ RowPasses::RowPasses(Dtype dtype, size_t num_parameters, int num_rows,
       kernels_(kernels) {}
 
 size_t RowPasses::ScratchElements(const Kernels& kernels) {
-  // A device's blocks are large, and one fills it.
-  const size_t blocks =
-      kernels.host_accessible()
-          ? kScratchBlocks * static_cast<size_t>(kernels.threads())
-          : 1;
-  return blocks * kernels.block_elements();
+  if (!kernels.host_accessible()) return kernels.pass_elements();
+  return kScratchBlocks * static_cast<size_t>(kernels.threads()) *
+         kernels.block_elements();
 }
 
 absl::Status RowPasses::AllocateScratch() {
@@ -64,7 +61,11 @@ absl::Status RowPasses::Run(const UpdatePass& pass, UpdateDots* dots,
   const size_t width = pass.commit.rows.size() + 1;
   const size_t announced =
       std::max<size_t>(1, kProgressBytes / SizeOf(dtype_) / block) * block;
-  const size_t range = made ? ScratchElements(*kernels_) : announced;
+  // A device is told once: what it has to be told takes longer than it needs
+  // for a message's worth.
+  const size_t range = made ? ScratchElements(*kernels_)
+                       : kernels_->host_accessible() ? announced
+                                                     : num_parameters_;
   std::vector<double> partial;
   if (dots != nullptr) {
     dots->update.assign(width, 0.0);
@@ -82,9 +83,9 @@ absl::Status RowPasses::Run(const UpdatePass& pass, UpdateDots* dots,
              : RunPlain(pass, part, partial.data(), dots);
     if (!status.ok()) return status;
     const size_t end = begin + part.count;
-    if (end - told >= announced || end == num_parameters_) {
-      told = end;
-      progress(end);
+    while (told < end && (end - told >= announced || end == num_parameters_)) {
+      told = std::min(told + announced, end);
+      progress(told);
     }
   }
   return absl::OkStatus();

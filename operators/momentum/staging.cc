@@ -169,6 +169,9 @@ absl::Status Staging::Append(Row* row, absl::Span<const std::byte> bytes,
                         absl::StrCat(row->received_ + bytes.size(), " bytes"),
                         absl::StrCat(VectorBytes(), " bytes"));
   }
+  if (!kernels_->host_accessible()) {
+    return AppendOnDevice(row, bytes, committed);
+  }
   while (!bytes.empty()) {
     const size_t block = row->received_ / BlockBytes();
     if (const size_t blocks = BlocksInPlace(*row, bytes, committed);
@@ -200,6 +203,23 @@ absl::Status Staging::Append(Row* row, absl::Span<const std::byte> bytes,
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status Staging::AppendOnDevice(Row* row,
+                                     absl::Span<const std::byte> bytes,
+                                     CommittedRows committed) {
+  // All blocks that the bytes complete, in one pass.
+  const size_t begin = row->received_ / BlockBytes();
+  absl::Status status = kernels_->CopyFromHost(
+      static_cast<std::byte*>(row->memory_) + row->received_, bytes.data(),
+      bytes.size());
+  if (!status.ok()) return status;
+  row->received_ += bytes.size();
+  const size_t end =
+      row->received_ == VectorBytes() ? blocks_ : row->received_ / BlockBytes();
+  if (end == begin) return absl::OkStatus();
+  absl::ReaderMutexLock lock(&mutex_);
+  return IngestBlocks(row, {row->memory_}, begin, end, committed);
 }
 
 absl::Status Staging::Complete(Row* row, CommittedRows committed) {
@@ -246,9 +266,10 @@ absl::Status Staging::Ingest(absl::Span<const int> indexes,
   }
   if (status.ok()) {
     const size_t together =
-        rows.size() == 1
-            ? blocks_
-            : kBlocksTogether * static_cast<size_t>(kernels_->threads());
+        rows.size() == 1 ? blocks_
+        : kernels_->host_accessible()
+            ? kBlocksTogether * static_cast<size_t>(kernels_->threads())
+            : kernels_->pass_elements() / kernels_->block_elements();
     absl::ReaderMutexLock lock(&mutex_);
     for (size_t begin = 0; begin < blocks_ && status.ok(); begin += together) {
       const size_t end = std::min(begin + together, blocks_);
@@ -473,32 +494,40 @@ absl::StatusOr<std::vector<Staging::Row*>> Staging::CompleteRows() {
   return rows;
 }
 
-absl::StatusOr<double> Staging::PairDot(const Row& row, const void* other,
-                                        const Rescaling& rescaling,
-                                        size_t block) {
-  const size_t first = block * kernels_->block_elements();
-  const size_t offset = first * SizeOf(shape_.dtype);
-  const size_t count =
-      std::min(kernels_->block_elements(), shape_.num_parameters - first);
-  absl::StatusOr<const void*> vector = Advance(row.vector_, offset);
-  absl::StatusOr<const void*> with = Advance(other, offset);
-  if (shape_.separate) {
-    vector = MakeRow(row, 0, row.vector_, row.rescaling_, offset, count);
-    if (!vector.ok()) return vector.status();
-    with = MakeRow(row, 1, other, rescaling, offset, count);
-    if (!with.ok()) return with.status();
+absl::Status Staging::PairDots(const Row& row, const void* other,
+                               const Rescaling& rescaling, size_t begin,
+                               size_t end, double* sum) {
+  const size_t elements = kernels_->block_elements();
+  const size_t step = shape_.separate
+                          ? RowPasses::ScratchElements(*kernels_) / elements
+                          : end - begin;
+  std::vector<double> dots(2 * std::min(step, end - begin));
+  for (size_t b = begin; b < end; b += step) {
+    const size_t first = b * elements;
+    const size_t offset = first * SizeOf(shape_.dtype);
+    const size_t blocks = std::min(step, end - b);
+    const size_t count =
+        std::min(blocks * elements, shape_.num_parameters - first);
+    absl::StatusOr<const void*> vector = Advance(row.vector_, offset);
+    absl::StatusOr<const void*> with = Advance(other, offset);
+    if (shape_.separate) {
+      vector = MakeRow(row, 0, row.vector_, row.rescaling_, offset, count);
+      if (!vector.ok()) return vector.status();
+      with = MakeRow(row, 1, other, rescaling, offset, count);
+      if (!with.ok()) return with.status();
+    }
+    const void* others[] = {*with};
+    IngestPass pass;
+    pass.dtype = shape_.dtype;
+    pass.count = count;
+    pass.gradient = *vector;
+    pass.rows = others;
+    pass.dots = dots.data();
+    const absl::Status status = kernels_->Ingest(pass);
+    if (!status.ok()) return status;
+    for (size_t k = 0; k < blocks; ++k) *sum += dots[2 * k + 1];
   }
-  const void* others[] = {*with};
-  double dots[2];
-  IngestPass pass;
-  pass.dtype = shape_.dtype;
-  pass.count = count;
-  pass.gradient = *vector;
-  pass.rows = others;
-  pass.dots = dots;
-  const absl::Status status = kernels_->Ingest(pass);
-  if (!status.ok()) return status;
-  return dots[1];
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Eigen::MatrixXd> Staging::Gram(absl::Span<Row* const> rows,
@@ -516,27 +545,36 @@ absl::StatusOr<Eigen::MatrixXd> Staging::Gram(absl::Span<Row* const> rows,
       const Row* other = staged[j];
       if (j == i || (other != nullptr && j < i)) continue;
       if (other == nullptr && committed.vectors.empty()) continue;
-      double sum = 0;
-      for (size_t b = 0; b < blocks_; ++b) {
-        if (other == nullptr && row->has_committed_[j][b]) {
-          sum += row->committed_[j][b];
-        } else if (other != nullptr &&
-                   row->staged_id_[other->slot_][b] == other->id_) {
-          sum += row->staged_[other->slot_][b];
-        } else if (other != nullptr &&
-                   other->staged_id_[row->slot_][b] == row->id_) {
-          sum += other->staged_[row->slot_][b];
-        } else {
-          const Rescaling stored = shape_.separate && other == nullptr
-                                       ? committed.rescalings[j]
-                                       : Rescaling();
-          const absl::StatusOr<double> part =
-              other == nullptr
-                  ? PairDot(*row, committed.vectors[j], stored, b)
-                  : PairDot(*row, other->vector_, other->rescaling_, b);
-          if (!part.ok()) return part.status();
-          sum += *part;
+      // The product of a block, if one of the rows met the other one there.
+      const auto seen = [&](size_t b) -> const double* {
+        if (other == nullptr) {
+          return row->has_committed_[j][b] ? &row->committed_[j][b] : nullptr;
         }
+        if (row->staged_id_[other->slot_][b] == other->id_) {
+          return &row->staged_[other->slot_][b];
+        }
+        return other->staged_id_[row->slot_][b] == row->id_
+                   ? &other->staged_[row->slot_][b]
+                   : nullptr;
+      };
+      const void* const vector =
+          other == nullptr ? committed.vectors[j] : other->vector_;
+      const Rescaling rescaling = other != nullptr  ? other->rescaling_
+                                  : shape_.separate ? committed.rescalings[j]
+                                                    : Rescaling();
+      double sum = 0;
+      for (size_t b = 0; b < blocks_;) {
+        if (const double* product = seen(b); product != nullptr) {
+          sum += *product;
+          ++b;
+          continue;
+        }
+        size_t end = b + 1;
+        while (end < blocks_ && seen(end) == nullptr) ++end;
+        const absl::Status status =
+            PairDots(*row, vector, rescaling, b, end, &sum);
+        if (!status.ok()) return status;
+        b = end;
       }
       result(i, j) = result(j, i) = sum;
     }

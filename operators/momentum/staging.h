@@ -171,8 +171,13 @@ class Staging {
   size_t BlocksInPlace(const Row& row, absl::Span<const std::byte> bytes,
                        const CommittedRows& committed) const;
   absl::Status CheckFinite(const Row& row) const;
-  absl::StatusOr<double> PairDot(const Row& row, const void* other,
-                                 const Rescaling& rescaling, size_t block);
+  absl::Status AppendOnDevice(Row* row, absl::Span<const std::byte> bytes,
+                              CommittedRows committed);
+  // Adds the row's products with another one in blocks [begin, end) to `sum`,
+  // in index order.
+  absl::Status PairDots(const Row& row, const void* other,
+                        const Rescaling& rescaling, size_t begin, size_t end,
+                        double* sum);
 
   Shape shape_;
   Kernels* const kernels_;

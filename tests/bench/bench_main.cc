@@ -19,8 +19,10 @@
 #include "absl/strings/string_view.h"
 #include "client/cpp/options.h"
 #include "operators/kernels/cpu_kernels.h"
+#include "operators/kernels/device_kernels.h"
 #include "server/rpc/process.h"
 #include "tests/bench/baselines.h"
+#include "tests/bench/device_copy.h"
 #include "tests/bench/durability_cost.h"
 #include "tests/bench/embedded_step.h"
 #include "tests/bench/measurement.h"
@@ -39,6 +41,7 @@ struct Flags {
   int reps = 0;  // Timed steps of a turn; 0: by size.
   int turns = 5;
   int threads = 1;
+  std::string device = "cpu";
   size_t chunk_bytes = 0;
   v1::DataType wire_type = v1::FLOAT32;
   bool update_cosines = false;
@@ -56,8 +59,20 @@ int StepsOfATurn(const Flags& flags, size_t n) {
 absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
                                     const Baselines* baselines, size_t n,
                                     int m) {
-  absl::StatusOr<std::unique_ptr<EmbeddedStep>> step = EmbeddedStep::Create(
-      n, m, MakeCpuKernels(flags.threads), flags.update_cosines);
+  absl::StatusOr<std::shared_ptr<Kernels>> kernels =
+      MakeCpuKernels(flags.threads);
+  std::unique_ptr<DeviceCopy> copy;
+  if (flags.device != "cpu") {
+    kernels = LoadDeviceKernels(flags.device);
+    if (!kernels.ok()) return kernels.status();
+    absl::StatusOr<std::unique_ptr<DeviceCopy>> made =
+        DeviceCopy::Create(*kernels);
+    if (!made.ok()) return made.status();
+    copy = *std::move(made);
+    baselines = nullptr;
+  }
+  absl::StatusOr<std::unique_ptr<EmbeddedStep>> step =
+      EmbeddedStep::Create(n, m, *kernels, flags.update_cosines);
   if (!step.ok()) return step.status();
   const int steps = StepsOfATurn(flags, n);
   std::vector<TurnTimes> ours;
@@ -67,16 +82,17 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
         Turn(steps, [&] { return (*step)->Run(); });
     if (!times.ok()) return times.status();
     ours.push_back(*times);
-    if (baselines == nullptr) continue;
+    if (baselines == nullptr && copy == nullptr) continue;
     const absl::StatusOr<double> floor =
-        baselines->FloorMs(n, m, flags.threads, steps);
+        copy != nullptr ? copy->FloorMs(n, m)
+                        : baselines->FloorMs(n, m, flags.threads, steps);
     if (!floor.ok()) return floor.status();
     floors.push_back(*floor);
     ratios.push_back(times->median / *floor);
   }
   Row row{"embedded", n,  m, FigureOf(ours), (*step)->TakePhases(), {}, {},
           {},         {}, {}};
-  if (baselines != nullptr) {
+  if (!floors.empty()) {
     row.floor = FigureOf(floors);
     row.ratio = Median(ratios);
   }
@@ -296,13 +312,13 @@ int Run(const Flags& flags) {
   if (!rows.ok()) return fail(rows.status());
   const Setting setting{
       flags.threads,
-      CpuInstructionSet(),
+      flags.device == "cpu" ? CpuInstructionSet() : "device " + flags.device,
       flags.turns,
       baselines != nullptr,
       v1::DataType_Name(flags.wire_type),
       flags.chunk_bytes > 0 ? flags.chunk_bytes : ClientOptions().chunk_bytes};
   std::fputs(Table(setting, *rows).c_str(), stdout);
-  if (baselines == nullptr) {
+  if (baselines == nullptr && flags.device == "cpu") {
     std::puts(
         "No baselines: give their folder with --baselines or "
         "CONCORD_BASELINES for the columns of comparison.");
@@ -342,6 +358,9 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--threads", flags.threads, "Threads on either side")
       ->check(CLI::PositiveNumber);
+  app.add_option("--device", flags.device,
+                 "Of embedded steps: cpu, cuda, cuda:1. On a GPU the floor is "
+                 "2m + 5 vectors at the rate of a copy on it");
   app.add_option("--chunk-bytes", flags.chunk_bytes,
                  "Of the client's chunks (0: its default)");
   const std::map<std::string, concord::v1::DataType> wire_types = {

@@ -2,13 +2,14 @@
 conflictfree and the frozen baseline gram_torch.py, all in this process but the
 server, one thread each.
 
-    python tests/bench/bench_python.py [--json=FILE] [--baselines=DIR] [--n=10000,…]
+    python tests/bench/bench_python.py [--json=FILE] [--baselines=DIR] [--n=10000,…] [--device=cuda]
 
 One of three losses is updated per step. The contenders are measured in turns
 (A B C D A B C D …); a figure is the median of its turns, each of which is the
 median of its steps; a factor is the median over the turns. The baselines' folder
 may also be named by CONCORD_BASELINES; without it gram_torch is left out, and
-without conflictfree installed that one is.
+without conflictfree installed that one is. On a GPU all tensors are there, the
+servers' sessions too, and a step ends when the device has nothing left to do.
 """
 
 from __future__ import annotations
@@ -53,13 +54,16 @@ def steps_of_a_turn(n: int) -> int:
 
 
 @contextlib.contextmanager
-def running_server(program: Path, *, shared_memory: bool = False) -> Iterator[str]:
+def running_server(
+    program: Path, *, shared_memory: bool = False, device: str = "cpu"
+) -> Iterator[str]:
     """A server of its own on a free port, ended with the block."""
     process = subprocess.Popen(
         [
             program,
             "--listen=127.0.0.1:0",
             f"--threads={THREADS}",
+            f"--device={device}",
             f"--shared-memory={'on' if shared_memory else 'off'}",
         ],
         stdout=subprocess.PIPE,
@@ -97,7 +101,9 @@ def load_gram_torch(folder: str | None) -> Any:
     return module
 
 
-def contenders(n: int, servers: dict[str, str], gram_torch: Any) -> dict[str, Step]:
+def contenders(
+    n: int, servers: dict[str, str], gram_torch: Any, device: str
+) -> dict[str, Step]:
     """Fresh operators, by name."""
     from concord.momentum_operator import PseudoMomentumOperator
 
@@ -111,7 +117,8 @@ def contenders(n: int, servers: dict[str, str], gram_torch: Any) -> dict[str, St
             LOSSES, server=server, max_vectors_per_step=1
         ).calculate_gradient
     if gram_torch is not None:
-        steps["gram_torch"] = gram_torch.GramMomentum(LOSSES, n).step
+        with torch.device(device):
+            steps["gram_torch"] = gram_torch.GramMomentum(LOSSES, n).step
     with contextlib.suppress(ImportError):
         from conflictfree.momentum_operator import PseudoMomentumOperator as Peer
 
@@ -126,17 +133,24 @@ def turn(step: Step, gradients: torch.Tensor, reps: int) -> float:
         index = k % LOSSES
         start = time.perf_counter()
         update = step(index, gradients[index])
+        if gradients.is_cuda:
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         del update
     return statistics.median(times[UNTIMED_STEPS:]) * 1e3
 
 
 def measure(
-    n: int, turns: int, reps: int, servers: dict[str, str], gram_torch: Any
+    n: int,
+    turns: int,
+    reps: int,
+    servers: dict[str, str],
+    gram_torch: Any,
+    device: str,
 ) -> dict[str, Any]:
     torch.manual_seed(0)
-    gradients = torch.randn(LOSSES, n)
-    steps = contenders(n, servers, gram_torch)
+    gradients = torch.randn(LOSSES, n).to(device)
+    steps = contenders(n, servers, gram_torch, device)
     for step in steps.values():
         for index in range(LOSSES):
             step(index, gradients[index])
@@ -166,7 +180,7 @@ def measure(
             "kept": row["factors"][f"{peer}/tcp"] >= by_n[n],
         }
         for peer, by_n in TARGETS.items()
-        if n in by_n and f"{peer}/tcp" in row["factors"]
+        if device == "cpu" and n in by_n and f"{peer}/tcp" in row["factors"]
     ]
     return row
 
@@ -205,6 +219,7 @@ def main() -> int:
     parser.add_argument("--baselines", default=os.environ.get("CONCORD_BASELINES"),
                         help="folder with gram_torch.py (default: CONCORD_BASELINES)")  # fmt: skip
     parser.add_argument("--n", default="10000,100000,1000000,10000000")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument(
         "--reps", type=int, default=0, help="timed steps of a turn (0: by n)"
@@ -218,15 +233,15 @@ def main() -> int:
     if gram_torch is None:
         print("No baselines: give their folder with --baselines or CONCORD_BASELINES.")
     rows = []
-    program = arguments.server_program
+    program, device = arguments.server_program, arguments.device
     with (
-        running_server(program) as tcp,
-        running_server(program, shared_memory=True) as shared,
+        running_server(program, device=device) as tcp,
+        running_server(program, shared_memory=True, device=device) as shared,
     ):
         servers = {"tcp": tcp, "shared": shared}
         for n in (int(text) for text in arguments.n.split(",")):
             reps = arguments.reps or steps_of_a_turn(n)
-            rows.append(measure(n, arguments.turns, reps, servers, gram_torch))
+            rows.append(measure(n, arguments.turns, reps, servers, gram_torch, device))
             gc.collect()
             print(f"measured n={n}", file=sys.stderr, flush=True)
     print(table(rows))
@@ -235,6 +250,7 @@ def main() -> int:
             "unit": "ms",
             "data_type": "float32",
             "threads": THREADS,
+            "device": device if device == "cpu" else torch.cuda.get_device_name(),
             "torch": torch.__version__,
             "turns": arguments.turns,
             "rows": rows,

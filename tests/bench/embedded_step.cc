@@ -27,10 +27,12 @@ absl::StatusOr<std::unique_ptr<EmbeddedStep>> EmbeddedStep::Create(
   options.num_parameters = n;
   options.max_vectors_per_step = updated;
   absl::StatusOr<std::unique_ptr<MomentumOperator>> made =
-      MomentumOperator::Create(options, std::move(kernels), std::move(storage));
+      MomentumOperator::Create(options, kernels, std::move(storage));
   if (!made.ok()) return made.status();
   std::unique_ptr<EmbeddedStep> step(
-      new EmbeddedStep(n, m, updated, with_update_cosines, *std::move(made)));
+      new EmbeddedStep(updated, with_update_cosines, *std::move(made)));
+  const absl::Status put = step->PutVectors(n, m, kernels.get());
+  if (!put.ok()) return put;
   for (int i = 0; i < m; ++i) {
     const absl::Status status = step->Run();
     if (!status.ok()) return status;
@@ -39,14 +41,26 @@ absl::StatusOr<std::unique_ptr<EmbeddedStep>> EmbeddedStep::Create(
   return step;
 }
 
-EmbeddedStep::EmbeddedStep(size_t n, int m, int updated,
-                           bool with_update_cosines,
+EmbeddedStep::EmbeddedStep(int updated, bool with_update_cosines,
                            std::unique_ptr<MomentumOperator> momentum_operator)
     : updated_(static_cast<size_t>(updated)),
       with_update_cosines_(with_update_cosines),
-      operator_(std::move(momentum_operator)),
-      gradients_(RandomGradients(m, n)),
-      update_(n) {}
+      operator_(std::move(momentum_operator)) {}
+
+absl::Status EmbeddedStep::PutVectors(size_t n, int m, Kernels* kernels) {
+  for (const std::vector<float>& gradient : RandomGradients(m, n)) {
+    auto memory = kernels->Allocate(n * sizeof(float));
+    if (!memory.ok()) return memory.status();
+    const absl::Status status = kernels->CopyFromHost(
+        (*memory)->data(), gradient.data(), n * sizeof(float));
+    if (!status.ok()) return status;
+    gradients_.push_back(*std::move(memory));
+  }
+  auto memory = kernels->Allocate(n * sizeof(float));
+  if (!memory.ok()) return memory.status();
+  update_ = *std::move(memory);
+  return absl::OkStatus();
+}
 
 absl::Status EmbeddedStep::Run() {
   absl::InlinedVector<int, 4> indexes;
@@ -54,7 +68,7 @@ absl::Status EmbeddedStep::Run() {
   for (size_t i = 0; i < updated_; ++i) {
     const size_t index = next_++ % gradients_.size();
     indexes.push_back(static_cast<int>(index));
-    gradients.push_back(gradients_[index].data());
+    gradients.push_back(gradients_[index]->data());
   }
   Stopwatch watch;
   absl::Status status = operator_->Ingest(indexes, gradients);
@@ -64,7 +78,7 @@ absl::Status EmbeddedStep::Run() {
   if (!status.ok()) return status;
   solve_.push_back(watch.Lap());
   status =
-      operator_->Commit(update_.data(), with_update_cosines_, [](size_t) {});
+      operator_->Commit(update_->data(), with_update_cosines_, [](size_t) {});
   if (!status.ok()) return status;
   commit_.push_back(watch.Lap());
   return absl::OkStatus();

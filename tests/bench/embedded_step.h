@@ -1,5 +1,6 @@
-// A step of the engine in the caller's process, on the caller's own vectors:
-// Ingest, Solve and Commit of M-ConFIG with one updated loss, or several.
+// A step of the engine in the caller's process, on the caller's own vectors,
+// which lie on the kernels' device: Ingest, Solve and Commit of M-ConFIG with
+// one updated loss, or several.
 #ifndef CONCORD_TESTS_BENCH_EMBEDDED_STEP_H_
 #define CONCORD_TESTS_BENCH_EMBEDDED_STEP_H_
 
@@ -38,14 +39,15 @@ class EmbeddedStep {
   Phases TakePhases();
 
  private:
-  EmbeddedStep(size_t n, int m, int updated, bool with_update_cosines,
+  EmbeddedStep(int updated, bool with_update_cosines,
                std::unique_ptr<MomentumOperator> momentum_operator);
+  absl::Status PutVectors(size_t n, int m, Kernels* kernels);
 
   const size_t updated_;
   const bool with_update_cosines_;
   const std::unique_ptr<MomentumOperator> operator_;
-  const std::vector<std::vector<float>> gradients_;
-  std::vector<float> update_;
+  std::vector<std::unique_ptr<DeviceMemory>> gradients_;
+  std::unique_ptr<DeviceMemory> update_;
   size_t next_ = 0;  // Loss.
   std::vector<double> ingest_, solve_, commit_;
 };

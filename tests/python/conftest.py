@@ -23,13 +23,13 @@ torch.set_num_threads(1)
 class Server:
     """A running concord-server; `tcp` and `unix` are its addresses."""
 
-    def __init__(self, directory, *options, shared_memory=True):
+    def __init__(self, directory, *options, shared_memory=True, device="cpu"):
         self.unix = f"unix:{directory}/concord.sock"
         command = [
             SERVER,
             "--listen=127.0.0.1:0",
             f"--listen={self.unix}",
-            "--device=cpu",
+            f"--device={device}",
             f"--shared-memory={'on' if shared_memory else 'off'}",
         ]
         self.process = subprocess.Popen(

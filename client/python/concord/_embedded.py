@@ -87,7 +87,10 @@ class EmbeddedBackend:
             return torch.frombuffer(buffer, dtype=self.dtype)
         if out is None:
             out = torch.empty(self.length, dtype=self.dtype, device=self.device)
+        # The engine has streams of its own. Whatever makes the gradients, or still uses
+        # the memory of `out`, comes before it; it is done when it returns.
         with torch.cuda.device(self.device):
+            torch.cuda.current_stream(self.device).synchronize()
             self.engine.step_into(indexes, addresses, *extras, out.data_ptr())
         return out
 

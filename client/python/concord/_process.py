@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,11 +57,6 @@ def kernels(device: torch.device) -> _native.Kernels:
             if device.type == "cpu":
                 found = _native.cpu_kernels(threads())
             else:
-                found = _native.torch_kernels(name, _torch_module())
+                found = _native.device_kernels(name)
             _kernels[name] = found
         return found
-
-
-def _torch_module() -> str:
-    beside = Path(__file__).with_name("libconcord_torch.so")
-    return str(beside) if beside.exists() else ""

@@ -33,6 +33,7 @@ from concord._options import (
     session_message,
     wire_type,
 )
+from concord._staging import Staging
 from concord.errors import ConcordError, invalid
 from concord.grad_operator import ConFIGOperator, GradientOperator
 from concord.loss_recorder import LossRecorder
@@ -188,6 +189,7 @@ class Session:
             self._known["resume_step"] = resume_step
         self._attach_only = False
         self._native: Optional[_native.RemoteSession] = None
+        self._staging = Staging()
         self._generation = _process.generation
         self._closed = False
 
@@ -257,7 +259,9 @@ class Session:
         """As `step`, with inputs that are checked already; nothing is looked at."""
         native = self._live(rows)
         dtype = _DTYPES[native.dtype]
-        sent = _sent(rows, native)
+        sent = self._sent(rows, native)
+        on_device = rows is not None and rows.device != _CPU
+        landing = self._staging.landing(native.num_parameters, dtype) if on_device else None
         buffer, found = native.step(
             indexes,
             [row.data_ptr() for row in sent],
@@ -268,10 +272,14 @@ class Session:
             active,
             _DEADLINE if deadline is None else deadline,
             _as_sent(sent, native),
+            0 if landing is None else landing.data_ptr(),
         )
+        if landing is not None:
+            assert rows is not None
+            return self._staging.fetch(rows.device, rows.dtype), found
         update = torch.frombuffer(buffer, dtype=dtype)
-        if rows is not None and (rows.dtype is not dtype or rows.device != _CPU):
-            update = update.to(device=rows.device, dtype=rows.dtype)
+        if rows is not None and rows.dtype is not dtype:
+            update = update.to(dtype=rows.dtype)
         return update, found
 
     def accumulate(
@@ -287,7 +295,7 @@ class Session:
         its first micro-batch; nothing of it was kept."""
         indexes, rows = self._gradients(grads)
         native = self._live(rows)
-        sent = _sent(rows, native)
+        sent = self._sent(rows, native)
         native.accumulate(
             indexes,
             [row.data_ptr() for row in sent],
@@ -319,6 +327,15 @@ class Session:
             keys = parse_indexes(list(losses.keys()), self.num_vectors) if losses else []
             return keys, parse_losses(list(losses.values()), len(keys))
         return indexes, parse_losses(losses, len(indexes))
+
+    def _sent(self, rows: Optional[Rows], native: _native.RemoteSession) -> list[torch.Tensor]:
+        """The rows in this host's memory, where they fit the session."""
+        if rows is None:
+            return []
+        check_rows(rows, native.num_parameters, _DTYPES[native.dtype])
+        own, travels = _DTYPES[native.dtype], WIRE_DTYPES[native.gradient_type]
+        dtype = travels if rows.rows[0].dtype is travels else own
+        return self._staging.send(rows.rows, dtype)
 
     def _live(self, rows: Optional[Rows]) -> _native.RemoteSession:
         if self._closed:
@@ -468,7 +485,7 @@ class Session:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**self.__dict__, "_native": None}
+        state = {**self.__dict__, "_native": None, "_staging": None}
         if self._native is not None:
             state["_known"] = _known(self._native)
             state["_attach_only"] = True
@@ -476,6 +493,7 @@ class Session:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._staging = Staging()
         self._generation = _process.generation
 
 
@@ -501,16 +519,6 @@ def _momentum(
 
 def _weights(weights: Optional[Mapping[int, float]], indexes: Sequence[int]) -> list[float]:
     return [float((weights or {}).get(index, 1.0)) for index in indexes]
-
-
-def _sent(rows: Optional[Rows], native: _native.RemoteSession) -> list[torch.Tensor]:
-    """The rows in this host's memory, where they fit the session."""
-    if rows is None:
-        return []
-    check_rows(rows, native.num_parameters, _DTYPES[native.dtype])
-    own, travels = _DTYPES[native.dtype], WIRE_DTYPES[native.gradient_type]
-    dtype = travels if rows.rows[0].dtype is travels else own
-    return [row.to(device=_CPU, dtype=dtype) for row in rows.rows]
 
 
 def _as_sent(sent: list[torch.Tensor], native: _native.RemoteSession) -> bool:
@@ -635,7 +643,7 @@ def combine(server: str, gradient_operator: GradientOperator, rows: Rows) -> tor
         dtype=dtype_name(rows),
         momentum={"none": {}},
     )
-    sent = [row.to(_CPU) for row in rows.rows]
+    sent = Staging().send(rows.rows, rows.rows[0].dtype)
     buffer = _native.combine(
         server, options, _process.kernels(_CPU), [row.data_ptr() for row in sent], _DEADLINE
     )

@@ -18,7 +18,7 @@
 #include "operators/combine/combiner.h"
 #include "operators/errors.h"
 #include "operators/kernels/cpu_kernels.h"
-#include "operators/kernels/torch_module.h"
+#include "operators/kernels/device_kernels.h"
 #include "operators/losses/loss_recorder.h"
 
 namespace concord::python {
@@ -217,10 +217,23 @@ std::unique_ptr<LossRecorder> MakeRecorder(const OperatorOptions& options) {
 void BindEngine(nb::module_& module) {
   nb::class_<Kernels>(module, "Kernels")
       .def_prop_ro("device", &Kernels::device)
+      .def_prop_ro("backend", &Kernels::backend)
       .def_prop_ro("threads", &Kernels::threads)
       .def_prop_ro("host_accessible", &Kernels::host_accessible);
   module.def("cpu_kernels", &MakeCpuKernels, nb::arg("threads"));
   module.def("cpu_instruction_set", &CpuInstructionSet);
+  // Loading a module and making a device's context take seconds.
+  module.def(
+      "device_kernels",
+      [](const std::string& device) {
+        absl::StatusOr<std::shared_ptr<Kernels>> kernels;
+        {
+          const nb::gil_scoped_release release;
+          kernels = LoadDeviceKernels(device);
+        }
+        return ValueOrRaise(std::move(kernels));
+      },
+      nb::arg("device"));
   module.def(
       "torch_kernels",
       [](const std::string& device, const std::string& module_path) {

@@ -101,7 +101,8 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<int>& loss_indexes,
                const std::vector<double>& losses,
                const std::vector<double>& loss_weights,
-               const std::vector<int>& active, double timeout, bool as_sent) {
+               const std::vector<int>& active, double timeout, bool as_sent,
+               uintptr_t into) {
   const std::vector<StepVector> contributions =
       ToVectors(session, indexes, addresses, sample_weights, as_sent);
   const StepOptions options = ToStepOptions(active, timeout);
@@ -112,7 +113,8 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
   absl::StatusOr<RemoteSession::Result> result;
   {
     const nb::gil_scoped_release release;
-    result = session.Step(contributions, values, options);
+    result = session.Step(contributions, values, options,
+                          reinterpret_cast<void*>(into));
   }
   RemoteSession::Result step = ResultOrRaise(std::move(result));
   return nb::make_tuple(nb::cast(std::move(step.update)),
@@ -199,7 +201,7 @@ void BindSession(nb::module_& module) {
       .def("step", &Step, nb::arg("indexes"), nb::arg("addresses"),
            nb::arg("sample_weights"), nb::arg("loss_indexes"),
            nb::arg("losses"), nb::arg("loss_weights"), nb::arg("active"),
-           nb::arg("timeout"), nb::arg("as_sent") = false)
+           nb::arg("timeout"), nb::arg("as_sent") = false, nb::arg("into") = 0)
       .def(
           "update",
           [](RemoteSession& session, const OperatorOptions& options,

@@ -75,16 +75,20 @@ absl::StatusOr<std::unique_ptr<ResultBuffer>> RemoteSession::TakeUpdate() {
 
 absl::StatusOr<RemoteSession::Result> RemoteSession::Step(
     absl::Span<const StepVector> contributions,
-    absl::Span<const StepLoss> losses, const StepOptions& options) {
+    absl::Span<const StepLoss> losses, const StepOptions& options, void* into) {
   absl::MutexLock lock(&mutex_);
   if (worker_ == nullptr) return Closed();
-  auto update = TakeUpdate();
-  if (!update.ok()) return update.status();
-  auto outcome =
-      worker_->Step(contributions, losses, (*update)->data(), options);
+  std::unique_ptr<ResultBuffer> own;
+  if (into == nullptr) {
+    auto taken = TakeUpdate();
+    if (!taken.ok()) return taken.status();
+    own = *std::move(taken);
+    into = own->data();
+  }
+  auto outcome = worker_->Step(contributions, losses, into, options);
   applied_step_ = worker_->applied_step();
   if (!outcome.ok()) return outcome.status();
-  return Result{*std::move(update), *std::move(outcome)};
+  return Result{std::move(own), *std::move(outcome)};
 }
 
 absl::Status RemoteSession::Update(const OperatorOptions& options,

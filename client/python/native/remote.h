@@ -44,12 +44,13 @@ class RemoteSession {
       const CallOptions& call);
 
   struct Result {
-    std::unique_ptr<ResultBuffer> update;
+    std::unique_ptr<ResultBuffer> update;  // Null: it is where the caller said.
     StepOutcome outcome;
   };
+  // The update goes to `into`, or where that is null to memory of its own.
   absl::StatusOr<Result> Step(absl::Span<const StepVector> contributions,
                               absl::Span<const StepLoss> losses,
-                              const StepOptions& options);
+                              const StepOptions& options, void* into);
 
   // One of several micro-batches of the coming step.
   absl::Status Accumulate(absl::Span<const StepVector> contributions,

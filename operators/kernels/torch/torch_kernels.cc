@@ -28,7 +28,7 @@
 #include "c10/core/impl/VirtualGuardImpl.h"
 #include "operators/dtype.h"
 #include "operators/kernels/kernels.h"
-#include "operators/kernels/torch/torch_factory.h"
+#include "operators/kernels/module_factory.h"
 
 namespace concord {
 namespace {
@@ -120,6 +120,7 @@ class TorchKernels : public Kernels {
   std::string device() const override {
     return device_.is_cpu() ? "torch:cpu" : device_.str();
   }
+  std::string backend() const override { return "torch"; }
   int threads() const override {
     return device_.is_cpu() ? at::get_num_threads() : 1;
   }
@@ -492,21 +493,17 @@ absl::StatusOr<c10::Device> FindDevice(const std::string& name) {
   return c10::Device(device->type(), static_cast<c10::DeviceIndex>(index));
 }
 
+absl::StatusOr<std::unique_ptr<Kernels>> MakeTorchKernels(const char* device) {
+  const absl::StatusOr<c10::Device> found = FindDevice(device);
+  if (!found.ok()) return found.status();
+  return std::make_unique<TorchKernels>(*found);
+}
+
 }  // namespace
 }  // namespace concord
 
-concord::Kernels* ConcordMakeTorchKernels(int32_t version, const char* device,
-                                          absl::Status* error) {
-  if (version != concord::kTorchModuleVersion) {
-    *error = absl::UnavailableError(absl::StrCat(
-        "the torch module has interface version ", concord::kTorchModuleVersion,
-        ", this program needs ", version, ": build both together"));
-    return nullptr;
-  }
-  absl::StatusOr<c10::Device> found = concord::FindDevice(device);
-  if (!found.ok()) {
-    *error = found.status();
-    return nullptr;
-  }
-  return new concord::TorchKernels(*found);
+concord::Kernels* ConcordMakeKernels(int32_t version, const char* device,
+                                     absl::Status* error) {
+  return concord::MakeOfModule("torch", version, device, error,
+                               concord::MakeTorchKernels);
 }

@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "hwy/targets.h"
 #include "operators/kernels/cpu_passes.h"
+#include "operators/kernels/exact_factor.h"
 #include "tests/operators/random_vectors.h"
 
 namespace concord {

@@ -1,11 +1,14 @@
 #include "tests/operators/kernels/far_kernels.h"
 
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "gtest/gtest.h"
 #include "operators/kernels/cpu_kernels.h"
+#include "operators/kernels/device_kernels.h"
 
 namespace concord {
 namespace {
@@ -47,8 +50,11 @@ class FarKernels : public Kernels {
   explicit FarKernels(std::shared_ptr<Kernels> cpu) : cpu_(std::move(cpu)) {}
 
   std::string device() const override { return "far"; }
+  std::string backend() const override { return "far"; }
   int threads() const override { return cpu_->threads(); }
   size_t block_elements() const override { return cpu_->block_elements(); }
+  // A few, so that vectors of tests have several passes.
+  size_t pass_elements() const override { return 3 * block_elements(); }
   bool host_accessible() const override { return false; }
 
   absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
@@ -117,6 +123,12 @@ class FarKernels : public Kernels {
 }  // namespace
 
 std::shared_ptr<Kernels> MakeFarKernels(int threads) {
+  if (const char* device = std::getenv("CONCORD_FAR_DEVICE");
+      device != nullptr) {
+    auto kernels = LoadDeviceKernels(device);
+    if (kernels.ok()) return *std::move(kernels);
+    ADD_FAILURE() << kernels.status();
+  }
   return std::make_shared<FarKernels>(MakeCpuKernels(threads));
 }
 

@@ -12,8 +12,8 @@
 
 #include "gtest/gtest.h"
 #include "operators/kernels/cpu_kernels.h"
+#include "operators/kernels/device_kernels.h"
 #include "operators/kernels/kernels.h"
-#include "operators/kernels/torch_module.h"
 #include "tests/operators/random_vectors.h"
 
 namespace concord {

@@ -1,5 +1,4 @@
-#include "operators/kernels/torch_module.h"
-
+// The modules of kernels are found, loaded and refused.
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -7,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
+#include "operators/kernels/device_kernels.h"
 
 namespace concord {
 namespace {
@@ -14,6 +14,7 @@ namespace {
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
+#ifdef CONCORD_TORCH_MODULE
 TEST(TorchModule, IsFoundBesideTheProgramOrInItsLibFolder) {
   const auto kernels = LoadTorchKernels("cpu");
   ASSERT_TRUE(kernels.ok()) << kernels.status();
@@ -63,6 +64,48 @@ TEST(TorchModule, GivesAGpuOrSaysWhyThereIsNone) {
     EXPECT_THAT(std::string(kernels.status().message()),
                 AnyOf(HasSubstr("CUDA"), HasSubstr("NVIDIA")));
     RecordProperty("message", std::string(kernels.status().message()));
+  }
+}
+
+#endif
+
+TEST(CudaModule, ThatIsMissingIsUnavailable) {
+  const auto kernels = LoadCudaKernels("cuda", "/nowhere/libconcord_cuda.so");
+  EXPECT_EQ(kernels.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(
+      std::string(kernels.status().message()),
+      AnyOf(HasSubstr("/nowhere/libconcord_cuda.so"), HasSubstr("NVIDIA")));
+}
+
+#ifdef CONCORD_CUDA_MODULE
+TEST(CudaModule, RefusesADeviceThatIsNoGpu) {
+  for (const char* device : {"cpu", "gpu"}) {
+    const auto kernels = LoadCudaKernels(device, CONCORD_CUDA_MODULE);
+    EXPECT_EQ(kernels.status().code(), absl::StatusCode::kInvalidArgument);
+    const auto detail = GetErrorDetail(kernels.status());
+    ASSERT_TRUE(detail.has_value());
+    EXPECT_EQ(detail->value, device);
+    EXPECT_THAT(detail->accepted, HasSubstr("cuda:1"));
+  }
+}
+
+// The 100th GPU is on no machine, so this holds with and without GPUs.
+TEST(CudaModule, SaysWhichGpuIsNotThere) {
+  const auto kernels = LoadCudaKernels("cuda:99", CONCORD_CUDA_MODULE);
+  EXPECT_EQ(kernels.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(kernels.status().message()), HasSubstr("cuda:99"));
+}
+#endif
+
+TEST(DeviceKernels, AreTheCudaModulesOrTorchsOrAnErrorThatSaysWhy) {
+  const auto kernels = LoadDeviceKernels("cuda");
+  if (kernels.ok()) {
+    EXPECT_THAT((*kernels)->backend(), AnyOf("cuda", "torch"));
+    EXPECT_EQ((*kernels)->device(), "cuda:0");
+  } else {
+    EXPECT_EQ(kernels.status().code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(std::string(kernels.status().message()),
+                AnyOf(HasSubstr("NVIDIA"), HasSubstr("CUDA")));
   }
 }
 
