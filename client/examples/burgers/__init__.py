@@ -4,6 +4,8 @@ Run it with ./deploy/demo.sh, or `python -m burgers --help` with client/examples
 on PYTHONPATH. Where to look:
 
     worker.py     one rank's training loop: all that a job needs to use Concord
+    join.py       the same as a program of its own, for a server that runs already
+    memory.py     what a worker keeps on the disk to go on after its own death
     baselines.py  the same network with Adam, and with Concord in the process
     problem.py    the equation, the points, the exact solution
     network.py    the network and the three losses

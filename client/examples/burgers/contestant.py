@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import Synchronized
-from typing import Optional
+from typing import Any, Optional, Protocol
 
 import numpy as np
 import torch
@@ -49,13 +48,19 @@ class Failed:
     traceback: str
 
 
+class Messages(Protocol):
+    """Where reports go: the pipe to the watcher, or whoever else takes them."""
+
+    def send(self, obj: Any, /) -> None: ...
+
+
 @dataclass(frozen=True)
 class Seat:
     """A process's place in the contest."""
 
     recipe: Recipe
     grid: TestGrid
-    messages: Connection
+    messages: Messages
     iteration: Synchronized  # Written by the process.
 
 

@@ -10,6 +10,7 @@ network elsewhere than the initial condition does, so the losses conflict.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,15 @@ class PointSampler:
     def draw(self) -> torch.Tensor:
         """Rows (x, t): 500 of the residual, 50 of the initial or boundary condition."""
         return torch.from_numpy(self._draw().astype(np.float32))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the next draws depend on; to be set in a sampler of the same loss."""
+        return dict(self._rng.bit_generator.state)
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state
 
     def _residual(self) -> np.ndarray:
         return latin_hypercube(RESIDUAL_POINTS, 2, self._rng) * (2, 1) - (1, 0)
