@@ -6,7 +6,10 @@
 #
 #   deploy/test.sh             everything
 #   deploy/test.sh --quick     without the sanitizers
+#
+# Containers are another script's, deploy/test-containers.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$ROOT/deploy/checks.sh"
 
 quick=false
 case "$*" in
@@ -18,11 +21,7 @@ case "$*" in
     ;;
 esac
 
-passed=0 failed=0 skipped=0
 begin=$EPOCHREALTIME
-
-# add PASSED FAILED SKIPPED
-add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
 
 # suite NAME JUNIT COMMAND...: runs tests that write a JUnit file, and counts
 # them. One that fails without a failed test in the file (a crash, no tests at
@@ -43,34 +42,6 @@ suite() {
     printf 'FAILED (status %s): %s\n' "$status" "$(as_text "$@")"
     printf -- '--- the end of %s\n' "${log#"$ROOT"/}"
     tail -n 60 "$log"
-  fi
-}
-
-# check NAME COMMAND...: counts as one test.
-check() {
-  local name=$1 log="$ROOT/build/logs/check_${1//[^A-Za-z0-9]/_}.log"
-  local start=$EPOCHREALTIME
-  shift
-  printf '%-44s' "$name"
-  if "$@" >"$log" 2>&1; then
-    add 1 0 0
-    printf ' %s\n' "$(since "$start")"
-  else
-    add 0 1 0
-    printf ' FAILED: %s\n' "$(as_text "$@")"
-    tail -n 40 "$log"
-  fi
-}
-
-# check_with PROGRAM NAME COMMAND...: a check that needs a program of the machine.
-check_with() {
-  local program=$1
-  shift
-  if command -v "$program" >/dev/null; then
-    check "$@"
-  else
-    add 0 0 1
-    skip "$1" "skipped: no $program"
   fi
 }
 
@@ -102,7 +73,7 @@ check "ruff" .venv/bin/ruff check client tests deploy docs
 check "documentation as a site" deploy/docs.sh
 check_with clang-format "clang-format" check_format
 check_with promtool "alert rules" promtool check rules deploy/prometheus/alerts.yaml
-check_with shellcheck "shellcheck" shellcheck -x -P deploy deploy/*.sh .ci/run
+check_with shellcheck "shellcheck" shellcheck -x -P deploy deploy/*.sh deploy/*/*.sh .ci/run
 
 if ! $quick; then
   launcher=()
@@ -117,6 +88,4 @@ if ! $quick; then
     --output-junit "$ROOT/build-asan/ctest.xml"
 fi
 
-printf 'All in %s\n' "$(since "$begin")"
-printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-((failed == 0)) || exit 1
+finish "$begin"
