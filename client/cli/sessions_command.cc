@@ -9,18 +9,16 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/json_line.h"
 #include "client/cli/server_flags.h"
+#include "client/cli/session_name.h"
 #include "client/cli/table.h"
-#include "google/protobuf/util/json_util.h"
 #include "google/protobuf/util/time_util.h"
 
 namespace concord {
 namespace {
-
-constexpr absl::string_view kPrefix = "sessions/";
 
 struct Flags {
   ServerFlags server;
@@ -29,22 +27,8 @@ struct Flags {
   std::string file;
   bool json = false;
 
-  std::string FullName() const {
-    return absl::StartsWith(name, kPrefix) ? name : absl::StrCat(kPrefix, name);
-  }
+  std::string FullName() const { return FullSessionName(name); }
 };
-
-// A message a line, so that a pipe can take them one by one.
-absl::StatusOr<std::string> Json(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  const auto status =
-      google::protobuf::util::MessageToJsonString(message, &text, options);
-  if (!status.ok()) return absl::InternalError(status.ToString());
-  return text + "\n";
-}
 
 std::string MiB(uint64_t bytes) {
   constexpr double kMiB = 1 << 20;
@@ -107,7 +91,7 @@ absl::Status PrintSession(const Flags& flags, const Print& print,
                           const absl::StatusOr<v1::Session>& session) {
   if (!session.ok()) return session.status();
   if (!flags.json) return print(ToText(*session));
-  const auto text = Json(*session);
+  const auto text = ToJsonLine(*session);
   return text.ok() ? print(*text) : text.status();
 }
 
@@ -116,7 +100,7 @@ absl::Status List(Client* client, const Flags& flags, const Print& print) {
   if (!sessions.ok()) return sessions.status();
   if (!flags.json) return print(ToText(*sessions));
   for (const v1::Session& session : *sessions) {
-    const auto text = Json(session);
+    const auto text = ToJsonLine(session);
     if (!text.ok()) return text.status();
     const absl::Status status = print(*text);
     if (!status.ok()) return status;
@@ -137,7 +121,7 @@ absl::Status Checkpoint(Client* client, const Flags& flags,
   const auto checkpoint = client->CreateCheckpoint(flags.FullName());
   if (!checkpoint.ok()) return checkpoint.status();
   if (!flags.json) return print(Printable(checkpoint->name()) + "\n");
-  const auto text = Json(*checkpoint);
+  const auto text = ToJsonLine(*checkpoint);
   return text.ok() ? print(*text) : text.status();
 }
 
@@ -147,7 +131,8 @@ absl::Status Checkpoints(Client* client, const Flags& flags,
   if (!checkpoints.ok()) return checkpoints.status();
   for (const v1::Checkpoint& checkpoint : *checkpoints) {
     const absl::StatusOr<std::string> text =
-        flags.json ? Json(checkpoint) : Printable(checkpoint.name()) + "\n";
+        flags.json ? ToJsonLine(checkpoint)
+                   : Printable(checkpoint.name()) + "\n";
     if (!text.ok()) return text.status();
     const absl::Status status = print(*text);
     if (!status.ok()) return status;

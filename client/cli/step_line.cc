@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/cli/step_facts.h"
-#include "google/protobuf/util/json_util.h"
 
 namespace concord {
 namespace {
@@ -65,17 +63,6 @@ std::string ToLine(const v1::StepDiagnostics& step) {
   if (step.steps() > 1) {
     absl::StrAppend(&line, "  (", step.steps() - 1, " not told)");
   }
-  return absl::StrCat(line, "\n");
-}
-
-absl::StatusOr<std::string> ToJsonLine(const v1::StepDiagnostics& step) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string line;
-  const auto status =
-      google::protobuf::util::MessageToJsonString(step, &line, options);
-  if (!status.ok()) return absl::InternalError(status.ToString());
   return absl::StrCat(line, "\n");
 }
 

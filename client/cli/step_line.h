@@ -4,7 +4,6 @@
 
 #include <string>
 
-#include "absl/status/statusor.h"
 #include "concord/v1/watch.pb.h"
 
 namespace concord {
@@ -12,10 +11,6 @@ namespace concord {
 // For people: step, cosines of the update and worst cosine between the rows,
 // losses, times, who was missing, and how many steps were not told.
 std::string ToLine(const v1::StepDiagnostics& step);
-
-// For programs: the message in protobuf's JSON, with the names of the .proto
-// file, on one line.
-absl::StatusOr<std::string> ToJsonLine(const v1::StepDiagnostics& step);
 
 }  // namespace concord
 

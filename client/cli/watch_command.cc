@@ -5,17 +5,15 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
+#include "client/cli/json_line.h"
 #include "client/cli/live_watch.h"
 #include "client/cli/server_flags.h"
+#include "client/cli/session_name.h"
 #include "client/cli/step_line.h"
 #include "client/cli/terminal.h"
 
 namespace concord {
 namespace {
-
-constexpr absl::string_view kPrefix = "sessions/";
 
 struct Flags {
   std::string name;
@@ -28,9 +26,7 @@ struct Flags {
 absl::Status Run(const Flags& flags, const Print& print) {
   const auto client = flags.server.Connect();
   if (!client.ok()) return client.status();
-  const std::string name = absl::StartsWith(flags.name, kPrefix)
-                               ? flags.name
-                               : absl::StrCat(kPrefix, flags.name);
+  const std::string name = FullSessionName(flags.name);
   if (!flags.lines && !flags.json && flags.count == 0 && Terminal::IsThere()) {
     return WatchLive(client->get(), name);
   }
