@@ -16,6 +16,7 @@
 #include "operators/kernels/cpu_passes.h"
 #include "operators/kernels/cpu_separate.h"
 #include "operators/kernels/flush_denormals.h"
+#include "operators/kernels/machine_memory.h"
 #include "operators/kernels/vector_memory.h"
 
 namespace concord {
@@ -61,6 +62,7 @@ class CpuKernels : public Kernels {
   int threads() const override { return threads_; }
   size_t block_elements() const override { return kCpuBlock; }
   bool host_accessible() const override { return true; }
+  MemoryInfo memory() const override { return ReadMachineMemory(); }
 
   absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
       size_t bytes) override {

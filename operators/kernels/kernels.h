@@ -22,6 +22,7 @@
 #define CONCORD_OPERATORS_KERNELS_KERNELS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -141,6 +142,12 @@ struct ColumnPass {
   void* direction = nullptr;
 };
 
+// What a device has, whoever uses it; zeros: not known.
+struct MemoryInfo {
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+};
+
 class Kernels {
  public:
   virtual ~Kernels() = default;
@@ -157,6 +164,8 @@ class Kernels {
   // Whether host pointers are valid device pointers: then the caller may use
   // memory where it lies and the copies below are plain memcpys.
   virtual bool host_accessible() const = 0;
+  // The device's memory now.
+  virtual MemoryInfo memory() const { return {}; }
 
   virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
       size_t bytes) = 0;

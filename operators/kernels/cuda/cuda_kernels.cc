@@ -68,6 +68,13 @@ class CudaKernels : public Kernels {
   size_t block_elements() const override { return kBlock; }
   size_t pass_elements() const override { return kPassElements; }
   bool host_accessible() const override { return false; }
+  MemoryInfo memory() const override {
+    const CurrentDevice current(device_);
+    size_t free = 0;
+    size_t total = 0;
+    if (cudaMemGetInfo(&free, &total) != cudaSuccess) return {};
+    return {.total_bytes = total, .free_bytes = free};
+  }
 
   absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
       size_t bytes) override {

@@ -30,6 +30,18 @@
 #include "operators/kernels/kernels.h"
 #include "operators/kernels/module_factory.h"
 
+#if __has_include("torch/headeronly/version.h")
+#include "torch/headeronly/version.h"
+#endif
+#if defined(TORCH_VERSION_MAJOR) && \
+    (TORCH_VERSION_MAJOR > 2 ||     \
+     (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 11))
+#include "c10/core/CachingDeviceAllocator.h"
+#define CONCORD_TORCH_TELLS_MEMORY 1
+#else
+#define CONCORD_TORCH_TELLS_MEMORY 0
+#endif
+
 namespace concord {
 namespace {
 
@@ -113,6 +125,25 @@ at::Tensor Flushed(const at::Tensor& values) {
                                     : at::Scalar(kLargestDenormal<double>));
 }
 
+// Of a device that tells; earlier releases do not.
+MemoryInfo ReadMemory(c10::Device device) {
+  MemoryInfo memory;
+#if CONCORD_TORCH_TELLS_MEMORY
+  if (device.is_cpu()) return memory;
+  const absl::Status status = Guarded([&] {
+    const Scope scope(device);
+    const auto [free, total] =
+        c10::getDeviceAllocator(device.type())
+            ->getMemoryInfo(std::max<c10::DeviceIndex>(device.index(), 0));
+    memory = {.total_bytes = total, .free_bytes = free};
+  });
+  if (!status.ok()) return {};
+#else
+  (void)device;
+#endif
+  return memory;
+}
+
 class TorchKernels : public Kernels {
  public:
   explicit TorchKernels(c10::Device device) : device_(device) {}
@@ -126,6 +157,7 @@ class TorchKernels : public Kernels {
   }
   size_t block_elements() const override { return kBlockElements; }
   bool host_accessible() const override { return device_.is_cpu(); }
+  MemoryInfo memory() const override { return ReadMemory(device_); }
 
   absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
       size_t bytes) override {
