@@ -52,6 +52,7 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
       std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   options.limits.memory_budget_bytes = DefaultMemoryBudget();
   options.max_shared_memory_bytes = options.limits.memory_budget_bytes;
+  CallerLimits& per_caller = options.limits.per_caller;
   std::string shared_memory = "on";
   std::string idle_ttl = absl::FormatDuration(options.limits.default_idle_ttl);
   std::string drain_timeout = absl::FormatDuration(options.drain_timeout);
@@ -115,6 +116,25 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
                  "Memory for all sessions' vectors, e.g. 512MiB or 8GB; "
                  "default: 80 % of what the machine or control group has")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  app.add_option("--max-streams-per-caller", per_caller.max_streams,
+                 "Streams of one caller at the same time; 0: as many as there "
+                 "may be. A caller is the name of a token or certificate, else "
+                 "an address; a token may have limits of its own")
+      ->default_str("0");
+  app.add_option("--max-sessions-per-caller", per_caller.max_sessions,
+                 "Sessions that one caller has made; 0: as many as there may "
+                 "be")
+      ->default_str("0");
+  app.add_option("--memory-budget-per-caller", per_caller.memory_budget_bytes,
+                 "Memory for the vectors of one caller's sessions; 0: as much "
+                 "as there is")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
+      ->default_str("0");
+  app.add_option("--max-step-rate-per-caller", per_caller.max_step_rate,
+                 "Steps a second, each rank's, and combinations of one caller; "
+                 "0: any number. Clients wait until they may go on")
+      ->check(CLI::Range(0.0, 1e9))
+      ->default_str("0");
   app.add_option("--shared-memory", shared_memory,
                  "Whether the same user's workers on this machine may pass "
                  "vectors in memory that they share with the server")

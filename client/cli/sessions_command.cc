@@ -77,9 +77,12 @@ std::string ToText(const v1::Session& session) {
                      ? "-"
                      : absl::StrJoin(session.absent_ranks(), ", ")},
       {"durability", v1::Durability_Name(session.durability())},
-      {"checkpoint", session.last_checkpoint_step() == 0
-                         ? "-"
-                         : absl::StrCat(session.last_checkpoint_step())},
+      {"checkpoint",
+       session.last_checkpoint_step() == 0
+           ? "-"
+           : absl::StrCat(session.last_checkpoint_step(), ", at ",
+                          google::protobuf::util::TimeUtil::ToString(
+                              session.last_checkpoint_time()))},
       {"memory", MiB(session.memory_bytes())},
       {"device", Printable(session.device())},
       {"created",

@@ -20,6 +20,7 @@
 #include "grpcpp/support/channel_arguments.h"
 #include "operators/errors.h"
 #include "proto/local/loopback.h"
+#include "proto/wire/trace_context.h"
 
 namespace concord {
 namespace {
@@ -136,7 +137,17 @@ absl::StatusOr<std::string> MakeAuthorization(const ClientOptions& options) {
                       "(not shown)", "one word of ASCII characters");
 }
 
+absl::Status ValidateTraceparent(absl::string_view field,
+                                 absl::string_view traceparent) {
+  if (traceparent.empty() || ParseTraceparent(traceparent).is_set()) {
+    return absl::OkStatus();
+  }
+  return InvalidField("INVALID_OPTION", field, traceparent,
+                      "W3C's traceparent, 00-{32 hexadecimal digits}-{16}-{2}");
+}
+
 void Line::Prepare(grpc::ClientContext* context) const {
+  if (!traceparent.empty()) context->AddMetadata(kTraceparent, traceparent);
   if (!authorization.empty()) {
     context->AddMetadata("authorization", authorization);
   }
@@ -170,7 +181,7 @@ absl::StatusOr<Line> MakeLine(const std::string& server,
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
                    Milliseconds(options.retry.max_backoff));
   return Line{grpc::CreateCustomChannel(server, *credentials, arguments),
-              *authorization};
+              *authorization, options.traceparent};
 }
 
 }  // namespace concord

@@ -26,10 +26,15 @@ absl::Status ValidateSecurity(absl::string_view server,
 // INVALID_ARGUMENT where the token's file cannot be read or has no token.
 absl::StatusOr<std::string> MakeAuthorization(const ClientOptions& options);
 
+// INVALID_ARGUMENT unless it is empty or W3C's. `field`: what it is called.
+absl::Status ValidateTraceparent(absl::string_view field,
+                                 absl::string_view traceparent);
+
 // A channel, and what calls on it say of their caller.
 struct Line {
   std::shared_ptr<grpc::Channel> channel;
   std::string authorization;  // As MakeAuthorization's.
+  std::string traceparent;    // Empty: none.
 
   // To be called with every context before its call.
   void Prepare(grpc::ClientContext* context) const;

@@ -42,7 +42,9 @@ absl::Status ValidateOptions(const ClientOptions& options) {
                         absl::FormatDuration(options.keepalive_timeout),
                         "a duration > 0");
   }
-  return Validate(options.retry);
+  const absl::Status status =
+      ValidateTraceparent("traceparent", options.traceparent);
+  return status.ok() ? Validate(options.retry) : status;
 }
 
 }  // namespace
@@ -190,6 +192,13 @@ absl::StatusOr<bool> Client::IsServing(const CallOptions& options) {
 absl::StatusOr<v1::ServerInfo> Client::GetServerInfo(
     const CallOptions& options) {
   return impl_->Call(&Stub::GetServerInfo, v1::GetServerInfoRequest(), options);
+}
+
+absl::StatusOr<v1::ServerStatistics> Client::GetServerStatistics(
+    absl::string_view session, const CallOptions& options) {
+  v1::GetServerStatisticsRequest request;
+  request.set_session(std::string(session));
+  return impl_->Call(&Stub::GetServerStatistics, request, options);
 }
 
 absl::StatusOr<v1::Session> Client::CreateSession(

@@ -39,6 +39,7 @@
 #include "concord/v1/combine.pb.h"
 #include "concord/v1/server_info.pb.h"
 #include "concord/v1/session.pb.h"
+#include "concord/v1/statistics.pb.h"
 
 namespace concord {
 
@@ -64,6 +65,11 @@ class Client {
   const std::string& server() const;
 
   absl::StatusOr<v1::ServerInfo> GetServerInfo(const CallOptions& options = {});
+
+  // What the server has done since its start, and its sessions; with a name of
+  // that session alone (statistics.proto).
+  absl::StatusOr<v1::ServerStatistics> GetServerStatistics(
+      absl::string_view session = "", const CallOptions& options = {});
 
   // Whether the server takes work: not while it starts or shuts down.
   absl::StatusOr<bool> IsServing(const CallOptions& options = {});

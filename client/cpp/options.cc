@@ -1,6 +1,9 @@
 #include "client/cpp/options.h"
 
 #include <cstdlib>
+#include <utility>
+
+#include "proto/wire/trace_context.h"
 
 namespace concord {
 namespace {
@@ -26,6 +29,10 @@ ClientOptions ClientOptionsFromEnvironment() {
   }
   options.token = Variable("CONCORD_TOKEN");
   options.token_file = Variable("CONCORD_TOKEN_FILE");
+  std::string traceparent = Variable("TRACEPARENT");
+  if (ParseTraceparent(traceparent).is_set()) {
+    options.traceparent = std::move(traceparent);
+  }
   return options;
 }
 

@@ -47,6 +47,10 @@ struct ClientOptions {
   std::string token;
   std::string token_file;
 
+  // W3C's traceparent: the trace that the calls belong to, which the server's
+  // log then names. Empty: none. A step may have one of its own (StepOptions).
+  std::string traceparent;
+
   // After this long without a sign of life the server is asked for one; without
   // an answer within `keepalive_timeout` the connection counts as lost (and a
   // step is asked for again on a new one). Bytes that the server's host does
@@ -73,6 +77,7 @@ struct ClientOptions {
 // The defaults, with TLS and token from the environment: CONCORD_TLS_CA (also
 // "system"), CONCORD_TLS_CERT, CONCORD_TLS_KEY, CONCORD_TLS_SERVER_NAME,
 // CONCORD_TOKEN, CONCORD_TOKEN_FILE. TLS is on where one of its four is set.
+// And the trace from TRACEPARENT, if it is one.
 ClientOptions ClientOptionsFromEnvironment();
 
 // For one call or step.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "proto/wire/retry_delay.h"
 
 namespace concord {
 namespace {
@@ -17,6 +18,16 @@ std::string MetadataOf(const ErrorDetail& detail, absl::string_view key) {
 }
 
 }  // namespace
+
+absl::Duration RetryDelay(const absl::Status& status) {
+  const absl::optional<ErrorDetail> detail = GetErrorDetail(status);
+  absl::Duration delay;
+  if (!detail.has_value() ||
+      !absl::ParseDuration(MetadataOf(*detail, kRetryDelay), &delay)) {
+    return absl::ZeroDuration();
+  }
+  return std::max(delay, absl::ZeroDuration());
+}
 
 bool IsWorthRetrying(const absl::Status& status, uint64_t incarnation,
                      bool joined) {
@@ -39,8 +50,10 @@ bool IsWorthRetrying(const absl::Status& status, uint64_t incarnation,
       // server's own word.
       return reason.empty();
     case absl::StatusCode::kResourceExhausted:
-      // The stream that was lost may still count as open at the server.
-      return joined && reason == "LIMIT_EXCEEDED";
+      // The stream that was lost may still count as open at the server; and
+      // where it says how long to wait, waiting is all that it takes.
+      return reason == "LIMIT_EXCEEDED" &&
+             (joined || RetryDelay(status) > absl::ZeroDuration());
     default:
       return false;
   }
@@ -79,7 +92,7 @@ bool Tries::Again(absl::Status* status, bool worth_retrying) {
     if (!worth_retrying) return false;
     if (max_attempts_ != 0 && failed_ >= max_attempts_) return false;
     last_error_ = *status;
-    limit_.Pause(backoff_.Next());
+    limit_.Pause(std::max(backoff_.Next(), RetryDelay(*status)));
     end = limit_.Check();
     if (end.ok()) return true;
   } else if (!worth_retrying && status->code() != end.code()) {

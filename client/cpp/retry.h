@@ -17,6 +17,9 @@ namespace concord {
 bool IsWorthRetrying(const absl::Status& status, uint64_t incarnation,
                      bool joined);
 
+// How long the server has asked to wait before the next try; 0: it has not.
+absl::Duration RetryDelay(const absl::Status& status);
+
 // INVALID_ARGUMENT for durations or bounds that make no sense.
 absl::Status Validate(const RetryOptions& options);
 

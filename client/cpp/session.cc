@@ -162,6 +162,7 @@ absl::Status WorkerSession::Impl::JoinOn(std::unique_ptr<MessageStream> stream,
   v1::StepRequest request;
   v1::Join& join = *request.mutable_join();
   join.set_authorization(authorization);
+  join.set_traceparent(client_.traceparent);
   join.set_session(worker_.session);
   join.set_rank(worker_.rank);
   join.set_incarnation(worker_.incarnation);
@@ -402,7 +403,10 @@ absl::Status WorkerSession::Impl::Accumulate(
     }
     const bool again = WorthRetrying(status);
     Drop(status);
-    if (!first && again) return AccumulationLost(header.step(), status);
+    if (!first && again) {
+      limit.Pause(RetryDelay(status));
+      return AccumulationLost(header.step(), status);
+    }
     if (!tries.Again(&status, again)) return status;
     status = absl::OkStatus();
   }
@@ -448,10 +452,14 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
     status = CheckIndex(absl::StrCat("active[", i, "]"), options.active[i],
                         joined_.num_vectors());
   }
+  if (status.ok()) {
+    status = ValidateTraceparent("traceparent", options.traceparent);
+  }
   if (!status.ok()) return status;
 
   const Limit limit(options.timeout, options.is_cancelled);
   v1::StepHeader header = MakeHeader(contributions, losses, options.active);
+  header.set_traceparent(options.traceparent);
   const bool closes = micro_batches_ > 0;
   absl::Status lost;
   if (closes) {

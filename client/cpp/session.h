@@ -21,7 +21,8 @@
 // What is retried (proto/concord/v1/errors.proto), after a pause that grows:
 //   UNAVAILABLE, a stream that was cut or ended early, a wrong checksum,
 //   ABORTED / ROUND_FAILED, DEADLINE_EXCEEDED / ROUND_TIMEOUT, SEND_TIMEOUT,
-//   and, once joined, RESOURCE_EXHAUSTED / LIMIT_EXCEEDED at a new join.
+//   and RESOURCE_EXHAUSTED / LIMIT_EXCEEDED at a new join, once joined, or
+//   where the server says how long to wait (more steps than may come a second).
 // What is final, and returned as the server said it:
 //   NOT_FOUND (the session is gone, and its momentum with it), SUPERSEDED
 //   (another process has taken this rank), FAILED_PRECONDITION (STEP_STALE and
@@ -106,6 +107,10 @@ struct StepOptions {
   // The losses that count in this step's combination; empty: all. Ranks that
   // name any must name the same ones.
   std::vector<int> active;
+
+  // W3C's traceparent of this step; empty: none but the client's. Where it is
+  // sampled the server's log tells of the step.
+  std::string traceparent;
 
   // As in CallOptions, for the step with all its retries.
   absl::Duration timeout = absl::Minutes(15);

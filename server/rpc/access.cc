@@ -4,10 +4,13 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
+#include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -81,6 +84,49 @@ absl::StatusOr<Grant> ParseGrant(const Json& grant, const std::string& where) {
       return Malformed(absl::StrCat(where, ".rights"),
                        "a list of read, step and admin");
     }
+  }
+  return result;
+}
+
+// Of an entry without any: none.
+absl::StatusOr<CallerLimits> ParseLimits(const Json& entry,
+                                         const std::string& where) {
+  CallerLimits result;
+  if (!entry.contains("limits")) return result;
+  const Json& limits = entry["limits"];
+  if (!limits.is_object() ||
+      !OnlyHas(limits, {"max_streams", "max_sessions", "memory_budget_bytes",
+                        "max_step_rate"})) {
+    return Malformed(absl::StrCat(where, ".limits"),
+                     "max_streams, max_sessions, memory_budget_bytes and "
+                     "max_step_rate, nothing else");
+  }
+  const auto read_count = [&](const char* name, auto* to) {
+    using Count = typename std::decay_t<decltype(*to)>::value_type;
+    if (!limits.contains(name)) return absl::OkStatus();
+    const Json& limit = limits[name];
+    if (!limit.is_number_unsigned() ||
+        limit.template get<uint64_t>() > std::numeric_limits<Count>::max()) {
+      return Malformed(absl::StrCat(where, ".limits.", name),
+                       "a whole number >= 0");
+    }
+    *to = limit.template get<Count>();
+    return absl::OkStatus();
+  };
+  absl::Status status = read_count("max_streams", &result.max_streams);
+  if (status.ok()) status = read_count("max_sessions", &result.max_sessions);
+  if (status.ok()) {
+    status = read_count("memory_budget_bytes", &result.memory_budget_bytes);
+  }
+  if (!status.ok()) return status;
+  if (limits.contains("max_step_rate")) {
+    const Json& rate = limits["max_step_rate"];
+    if (!rate.is_number() || !std::isfinite(rate.get<double>()) ||
+        rate.get<double>() < 0) {
+      return Malformed(absl::StrCat(where, ".limits.max_step_rate"),
+                       "a finite number >= 0, of steps a second");
+    }
+    result.max_step_rate = rate.get<double>();
   }
   return result;
 }
@@ -204,12 +250,14 @@ absl::StatusOr<AccessControl::Callers> AccessControl::Parse(
     const Json& entry = file["tokens"][i];
     const std::string where = absl::StrCat("tokens[", i, "]");
     if (!entry.is_object() ||
-        !OnlyHas(entry, {"name", "token", "sha256", "grants"}) ||
+        !OnlyHas(entry, {"name", "token", "sha256", "grants", "limits"}) ||
         !entry.contains("name") || !entry["name"].is_string() ||
         entry["name"].get_ref<const std::string&>().empty() ||
         !entry.contains("grants") || !entry["grants"].is_array()) {
       return Malformed(
-          where, "name, token or sha256, and a list of grants, nothing else");
+          where,
+          "name, token or sha256, a list of grants, perhaps limits, nothing "
+          "else");
     }
     absl::StatusOr<std::string> hash = ParseSecret(entry, where);
     if (!hash.ok()) return hash.status();
@@ -220,12 +268,14 @@ absl::StatusOr<AccessControl::Callers> AccessControl::Parse(
       if (!grant.ok()) return grant.status();
       grants.push_back(*std::move(grant));
     }
+    const absl::StatusOr<CallerLimits> limits = ParseLimits(entry, where);
+    if (!limits.ok()) return limits.status();
     // One name may have two tokens, while one replaces the other.
     const bool is_new =
         callers
             .emplace(*std::move(hash),
                      std::make_shared<Caller>(entry["name"].get<std::string>(),
-                                              std::move(grants)))
+                                              std::move(grants), *limits))
             .second;
     if (!is_new) return Malformed(where, "a token that no other entry has");
   }

@@ -6,7 +6,9 @@
 //   {"tokens": [
 //     {"name": "heat-workers",
 //      "sha256": "9f86d081884c7d65…",     hex; or "token" with the text itself
-//      "grants": [{"sessions": "heat-*", "rights": ["step"]}]},
+//      "grants": [{"sessions": "heat-*", "rights": ["step"]}],
+//      "limits": {"max_streams": 16, "max_sessions": 4,
+//                 "memory_budget_bytes": 8000000000, "max_step_rate": 50}},
 //     {"name": "operations",
 //      "sha256": "…",
 //      "grants": [{"sessions": "*", "rights": ["admin"]}]}]}
@@ -18,6 +20,10 @@
 //   step   create sessions, describe them and have steps in them; change,
 //          checkpoint, restore and delete those that one has created
 //   admin  everything
+//
+// "limits", or some of them, take the place of the server's for every caller
+// (caller_account.h); 0: as much as the server has. Two tokens of one name are
+// one caller.
 //
 // Errors are UNAUTHENTICATED (TOKEN_MISSING, TOKEN_UNKNOWN) and
 // PERMISSION_DENIED (RIGHT_MISSING, NOT_OWNER); none of them has the token.
@@ -36,6 +42,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "server/session/limits.h"
 
 namespace concord {
 
@@ -50,13 +57,15 @@ struct Grant {
 
 class Caller {
  public:
-  Caller(std::string name, std::vector<Grant> grants)
-      : name_(std::move(name)), grants_(std::move(grants)) {}
+  Caller(std::string name, std::vector<Grant> grants,
+         const CallerLimits& limits = {})
+      : name_(std::move(name)), grants_(std::move(grants)), limits_(limits) {}
 
   // May do everything.
   static std::shared_ptr<const Caller> Trusted(std::string name);
 
   const std::string& name() const { return name_; }
+  const CallerLimits& limits() const { return limits_; }
 
   // Whether one of `rights` (a sum) or admin is his on "sessions/{id}", which
   // may have a checkpoint's part behind it.
@@ -78,6 +87,7 @@ class Caller {
 
   const std::string name_;
   const std::vector<Grant> grants_;
+  const CallerLimits limits_;
 };
 
 // Threads: safe.

@@ -41,7 +41,9 @@ absl::Status Send(const v1::CombineResponse& response, LiveStream* stream) {
 
 }  // namespace
 
-absl::Status ServeCombine(SessionRegistry* registry, LiveStream* stream) {
+absl::Status ServeCombine(SessionRegistry* registry,
+                          const std::shared_ptr<CallerAccount>& account,
+                          LiveStream* stream) {
   v1::CombineRequest request;
   wire::Payload data;
   absl::Status status = ReadMessage(stream, "header", &request, &data);
@@ -51,7 +53,7 @@ absl::Status ServeCombine(SessionRegistry* registry, LiveStream* stream) {
   }
   stream->Occupy();
   absl::StatusOr<std::unique_ptr<CombineCall>> call =
-      registry->StartCombine(request.header());
+      registry->StartCombine(request.header(), account);
   if (!call.ok()) return call.status();
   while (!(*call)->complete()) {
     status = ReadMessage(stream, "chunk", &request, &data);

@@ -2,14 +2,18 @@
 #ifndef CONCORD_SERVER_RPC_COMBINE_STREAM_H_
 #define CONCORD_SERVER_RPC_COMBINE_STREAM_H_
 
+#include <memory>
+
 #include "absl/status/status.h"
 #include "server/rpc/stream_table.h"
 #include "server/session/registry.h"
 
 namespace concord {
 
-// Serves the stream to its end.
-absl::Status ServeCombine(SessionRegistry* registry, LiveStream* stream);
+// Serves the stream to its end. `account`: who is billed for its memory.
+absl::Status ServeCombine(SessionRegistry* registry,
+                          const std::shared_ptr<CallerAccount>& account,
+                          LiveStream* stream);
 
 }  // namespace concord
 

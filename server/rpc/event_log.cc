@@ -16,7 +16,8 @@ EventLog::EventLog()
 EventLog::EventLog(Sink sink) : sink_(std::move(sink)) {}
 
 void EventLog::Write(absl::string_view event,
-                     std::initializer_list<Field> fields) {
+                     std::initializer_list<Field> fields,
+                     const TraceContext& trace) {
   using Json = nlohmann::ordered_json;
   Json line;
   line["time"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(),
@@ -26,6 +27,10 @@ void EventLog::Write(absl::string_view event,
     std::visit(
         [&](const auto& value) { line[std::string(field.first)] = value; },
         field.second);
+  }
+  if (trace.is_set()) {
+    line["trace_id"] = trace.trace_id;
+    line["span_id"] = trace.span_id;
   }
   // Text that is no UTF-8 is replaced, never an exception.
   const std::string text =

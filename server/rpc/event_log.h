@@ -1,6 +1,7 @@
 // One line of JSON per event, e.g.
 //   {"event":"session_created","name":"sessions/heat","time":"2026-01-02T…Z"}
-// Events of a server's life and of errors; nothing per step.
+// Events of a server's life and of errors; nothing per step, but of those that
+// a sampled trace asks for.
 #ifndef CONCORD_SERVER_RPC_EVENT_LOG_H_
 #define CONCORD_SERVER_RPC_EVENT_LOG_H_
 
@@ -14,6 +15,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "proto/wire/trace_context.h"
 
 namespace concord {
 
@@ -28,7 +30,9 @@ class EventLog {
   EventLog();  // To stderr.
   explicit EventLog(Sink sink);
 
-  void Write(absl::string_view event, std::initializer_list<Field> fields = {});
+  // With a trace its ids are two more fields, "trace_id" and "span_id".
+  void Write(absl::string_view event, std::initializer_list<Field> fields = {},
+             const TraceContext& trace = {});
 
  private:
   absl::Mutex mutex_;

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "proto/wire/trace_context.h"
 #include "server/rpc/access.h"
 #include "server/rpc/event_log.h"
 #include "server/rpc/metrics.h"
@@ -25,7 +26,12 @@ struct Visit {
   const char* method;
   std::string peer;  // "ipv4:127.0.0.1:43071"; "local" on the local socket.
   std::shared_ptr<const Caller> caller;
+  TraceContext trace;
 };
+
+// Whom the call counts for: the caller's name; without one his address, which
+// is "local" for everybody on the server's machine.
+std::string AccountName(const Visit& visit);
 
 // Threads: safe once SetAccess was called.
 class Gate {
@@ -42,14 +48,15 @@ class Gate {
                                  const grpc::ServerContext& context) const;
   // The same where the caller says it in a message.
   absl::StatusOr<Visit> IdentifyLocally(const char* method,
-                                        absl::string_view authorization) const;
+                                        absl::string_view authorization,
+                                        absl::string_view traceparent) const;
 
   // `status`, after it was logged and counted if it is not OK: what the caller
   // may not.
   absl::Status Pass(const Visit& visit, absl::Status status) const;
 
   // Identify, and Pass with what `check` says.
-  absl::Status Admit(
+  absl::StatusOr<Visit> Admit(
       const char* method, const grpc::ServerContext& context,
       absl::FunctionRef<absl::Status(const Caller&)> check) const;
 

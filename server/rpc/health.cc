@@ -3,7 +3,9 @@
 #include <optional>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "operators/errors.h"
 #include "server/rpc/status.h"
@@ -24,8 +26,12 @@ HealthCheckResponse::ServingStatus StatusOf(bool serving) {
 
 }  // namespace
 
-HealthService::HealthService(std::string service)
-    : service_(std::move(service)) {}
+HealthService::HealthService(std::vector<std::string> services)
+    : services_(std::move(services)) {}
+
+bool HealthService::IsKnown(const std::string& service) const {
+  return service.empty() || absl::c_linear_search(services_, service);
+}
 
 void HealthService::SetServing(bool serving) {
   absl::MutexLock lock(&mutex_);
@@ -50,7 +56,8 @@ grpc::Status HealthService::Check(grpc::ServerContext* /*context*/,
   if (!IsKnown(request->service())) {
     return {grpc::StatusCode::NOT_FOUND,
             absl::StrCat("service ", request->service(),
-                         " is not here; accepted: \"\" or ", service_)};
+                         " is not here; accepted: \"\" or ",
+                         absl::StrJoin(services_, ", "))};
   }
   absl::MutexLock lock(&mutex_);
   response->set_status(StatusOf(serving_));

@@ -7,6 +7,7 @@
 #define CONCORD_SERVER_RPC_HEALTH_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -17,8 +18,8 @@ namespace concord {
 // NOT_SERVING until told otherwise.
 class HealthService final : public grpc::health::v1::Health::Service {
  public:
-  // Answers for the server as a whole ("") and for `service`.
-  explicit HealthService(std::string service);
+  // Answers for the server as a whole ("") and for each of `services`.
+  explicit HealthService(std::vector<std::string> services);
 
   void SetServing(bool serving);
   bool is_serving() const;
@@ -41,14 +42,12 @@ class HealthService final : public grpc::health::v1::Health::Service {
   static constexpr int kMaxWatches = 64;
 
  private:
-  bool IsKnown(const std::string& service) const {
-    return service.empty() || service == service_;
-  }
+  bool IsKnown(const std::string& service) const;
   grpc::Status FollowStatus(
       grpc::ServerContext* context, bool known,
       grpc::ServerWriter<grpc::health::v1::HealthCheckResponse>* writer);
 
-  const std::string service_;
+  const std::vector<std::string> services_;
   mutable absl::Mutex mutex_;
   absl::CondVar changed_;
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;

@@ -4,11 +4,14 @@
 #include <map>
 #include <utility>
 
+#include "operators/errors.h"
 #include "prometheus/counter.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 #include "server/rpc/process.h"
+#include "server/session/messages.h"
+#include "server/session/statistics.h"
 
 namespace concord {
 namespace {
@@ -28,7 +31,7 @@ const Histogram::BucketBoundaries& PhaseBuckets() {
 }
 
 double Seconds(const google::protobuf::Duration& duration) {
-  return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+  return absl::ToDoubleSeconds(ToDuration(duration));
 }
 
 // UNAVAILABLE and so on.
@@ -79,12 +82,39 @@ void ReadServer(const v1::ServerInfo& info, std::vector<MetricFamily>* all) {
            "What may be reserved for vectors.")
       .Add(static_cast<double>(info.memory_budget_bytes()),
            {{"device", info.device()}});
+  Readings(all, "concord_device_memory_bytes",
+           "What the device has, for whoever uses it; 0: not known.")
+      .Add(static_cast<double>(info.device_memory_bytes()),
+           {{"device", info.device()}});
+  Readings(all, "concord_device_memory_free_bytes", "What of that is free.")
+      .Add(static_cast<double>(info.device_memory_free_bytes()),
+           {{"device", info.device()}});
   Readings(all, "concord_shared_memory_bytes",
            "Memory of workers on this machine that the server has mapped.")
       .Add(static_cast<double>(info.shared_memory_bytes()));
   Readings(all, "concord_shared_memory_limit_bytes",
            "How much of it there may be; 0: none.")
       .Add(static_cast<double>(info.max_shared_memory_bytes()));
+}
+
+absl::Time ToTime(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) +
+         absl::Nanoseconds(time.nanos());
+}
+
+void ReadCheckpointAges(const Metrics::Facts& facts,
+                        std::vector<MetricFamily>* all) {
+  Readings ages(all, "concord_session_checkpoint_age_seconds",
+                "Since the last checkpoint, or since the session was made; of "
+                "sessions that have checkpoints.");
+  for (const v1::Session& session : facts.sessions) {
+    if (session.durability() == v1::DURABILITY_NONE) continue;
+    const absl::Time since = ToTime(session.has_last_checkpoint_time()
+                                        ? session.last_checkpoint_time()
+                                        : session.create_time());
+    ages.Add(absl::ToDoubleSeconds(facts.now - since),
+             {{"session", session.name()}});
+  }
 }
 
 void ReadSessions(const std::vector<v1::Session>& sessions,
@@ -171,6 +201,12 @@ struct Metrics::Counters {
                "Calls that were turned away, by the error's reason.",
                {{"reason", reason}});
   }
+  Counter& Limited(const char* limit) {
+    return Add("concord_limited_total",
+               "Calls and steps that were refused with LIMIT_EXCEEDED, by the "
+               "limit.",
+               {{"limit", limit}});
+  }
   Counter& Checkpoint(const char* outcome) {
     return Add("concord_checkpoints_total",
                "Checkpoints that a session's policy has asked for.",
@@ -180,8 +216,8 @@ struct Metrics::Counters {
     return prometheus::BuildHistogram()
         .Name("concord_step_phase_seconds")
         .Help(
-            "Where the time of steps goes: receive, wait and send are each "
-            "rank's, solve and commit the step's.")
+            "Where the time of steps goes: receive, ingest (a part of it), "
+            "wait and send are each rank's, solve and commit the step's.")
         .Register(registry)
         .Add({{"phase", phase}}, PhaseBuckets());
   }
@@ -196,6 +232,7 @@ struct Metrics::Counters {
   Counter& checkpoints_created = Checkpoint("created");
   Counter& checkpoints_failed = Checkpoint("failed");
   Histogram& receive = Phase("receive");
+  Histogram& ingest = Phase("ingest");
   Histogram& wait = Phase("wait");
   Histogram& solve = Phase("solve");
   Histogram& commit = Phase("commit");
@@ -209,10 +246,19 @@ struct Metrics::Counters {
       {"TOKEN_UNKNOWN", &Denied("TOKEN_UNKNOWN")},
       {"RIGHT_MISSING", &Denied("RIGHT_MISSING")},
       {"NOT_OWNER", &Denied("NOT_OWNER")}};
+  // Those of ServerInfo.
+  std::map<std::string, Counter*> limited;
   // By status code; 0, OK, is none.
   std::array<Counter*, 17> stream_failures = {};
 
   Counters() {
+    for (const char* limit :
+         {"max_sessions", "max_vectors", "max_parameters", "max_streams",
+          "memory_budget_bytes", "max_streams_per_caller",
+          "max_sessions_per_caller", "memory_budget_per_caller_bytes",
+          "max_step_rate_per_caller"}) {
+      limited.emplace(limit, &Limited(limit));
+    }
     for (size_t code = 1; code < stream_failures.size(); ++code) {
       stream_failures[code] =
           &Add("concord_stream_failures_total",
@@ -227,26 +273,25 @@ Metrics::~Metrics() = default;
 
 void Metrics::CountStep(const v1::StepResult& result,
                         const v1::StepTrailer& trailer) {
-  Counter& outcome =
-      result.warming_up()                     ? counters_->warming_up
-      : result.solution().pareto_stationary() ? counters_->stationary
-      : result.solution().conflict_free()     ? counters_->conflict_free
-                                              : counters_->in_conflict;
-  outcome.Increment();
+  Counter* const outcomes[] = {&counters_->conflict_free,
+                               &counters_->in_conflict, &counters_->stationary,
+                               &counters_->warming_up};  // As ConflictOutcome.
+  outcomes[static_cast<size_t>(OutcomeOf(result))]->Increment();
   counters_->solve.Observe(Seconds(trailer.timings().solve()));
   counters_->commit.Observe(Seconds(trailer.timings().commit()));
 }
 
 void Metrics::CountAnswer(const v1::StepResult& result,
-                          const v1::StepTimings& timings, absl::Duration send) {
-  Counter& outcome = result.dropped()    ? counters_->drops
-                     : result.repeated() ? counters_->repeats
-                                         : counters_->updates;
-  outcome.Increment();
+                          const v1::StepTimings& timings, absl::Duration ingest,
+                          absl::Duration send) {
+  Counter* const outcomes[] = {&counters_->updates, &counters_->repeats,
+                               &counters_->drops};  // As AnswerOutcome.
+  outcomes[static_cast<size_t>(AnswerOf(result))]->Increment();
   counters_->send.Observe(absl::ToDoubleSeconds(send));
   // What was answered from before has no times of its own.
   if (!timings.has_receive()) return;
   counters_->receive.Observe(Seconds(timings.receive()));
+  counters_->ingest.Observe(absl::ToDoubleSeconds(ingest));
   counters_->wait.Observe(Seconds(timings.wait()));
 }
 
@@ -259,6 +304,17 @@ void Metrics::CountStreamFailure(const absl::Status& status) {
 void Metrics::CountDenied(const std::string& reason) {
   const auto found = counters_->denied.find(reason);
   if (found != counters_->denied.end()) found->second->Increment();
+}
+
+void Metrics::CountLimited(const absl::Status& status) {
+  if (!absl::IsResourceExhausted(status)) return;
+  const absl::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (!detail.has_value()) return;
+  for (const auto& [name, limit] : detail->metadata) {
+    if (name != "limit") continue;
+    const auto found = counters_->limited.find(limit);
+    if (found != counters_->limited.end()) found->second->Increment();
+  }
 }
 
 void Metrics::CountCheckpoint(bool created) {
@@ -274,11 +330,45 @@ void Metrics::CountSent(uint64_t bytes) {
   counters_->sent.Increment(static_cast<double>(bytes));
 }
 
+v1::Statistics Metrics::Read() const {
+  const auto count = [](const Counter& counter) {
+    return static_cast<uint64_t>(counter.Value());
+  };
+  const auto fill = [](const Histogram& phase, v1::Statistics::Phase* to) {
+    const auto found = phase.Collect().histogram;
+    to->set_count(found.sample_count);
+    FillDuration(absl::Seconds(found.sample_sum), to->mutable_sum());
+  };
+  v1::Statistics all;
+  all.mutable_steps()->set_conflict_free(count(counters_->conflict_free));
+  all.mutable_steps()->set_in_conflict(count(counters_->in_conflict));
+  all.mutable_steps()->set_stationary(count(counters_->stationary));
+  all.mutable_steps()->set_warming_up(count(counters_->warming_up));
+  all.mutable_answers()->set_update(count(counters_->updates));
+  all.mutable_answers()->set_repeated(count(counters_->repeats));
+  all.mutable_answers()->set_dropped(count(counters_->drops));
+  fill(counters_->receive, all.mutable_receive());
+  fill(counters_->ingest, all.mutable_ingest());
+  fill(counters_->wait, all.mutable_wait());
+  fill(counters_->solve, all.mutable_solve());
+  fill(counters_->commit, all.mutable_commit());
+  fill(counters_->send, all.mutable_send());
+  uint64_t failed = 0;
+  for (const Counter* code : counters_->stream_failures) {
+    if (code != nullptr) failed += count(*code);
+  }
+  all.set_failed_streams(failed);
+  all.set_received_bytes(count(counters_->received));
+  all.set_sent_bytes(count(counters_->sent));
+  return all;
+}
+
 std::string Metrics::Text(const Source& source) const {
   std::vector<MetricFamily> all = counters_->registry.Collect();
   const Facts facts = source();
   ReadServer(facts.info, &all);
   ReadSessions(facts.sessions, &all);
+  ReadCheckpointAges(facts, &all);
   ReadProcess(&all);
   return prometheus::TextSerializer().Serialize(all);
 }

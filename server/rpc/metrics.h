@@ -15,9 +15,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "concord/v1/server_info.pb.h"
 #include "concord/v1/session.pb.h"
+#include "concord/v1/statistics.pb.h"
 #include "concord/v1/step.pb.h"
 
 namespace concord {
@@ -28,6 +30,7 @@ class Metrics {
   struct Facts {
     v1::ServerInfo info;
     std::vector<v1::Session> sessions;
+    absl::Time now = absl::Now();
   };
   using Source = std::function<Facts()>;
 
@@ -38,17 +41,23 @@ class Metrics {
 
   // A round was committed.
   void CountStep(const v1::StepResult& result, const v1::StepTrailer& trailer);
-  // A rank has its answer; writing it took `send`.
+  // A rank has its answer; writing it took `send`, taking in what it had
+  // brought `ingest`.
   void CountAnswer(const v1::StepResult& result, const v1::StepTimings& timings,
-                   absl::Duration send);
+                   absl::Duration ingest, absl::Duration send);
   // A Step stream has ended with this error.
   void CountStreamFailure(const absl::Status& status);
   // A caller was turned away; `reason` as in access.h.
   void CountDenied(const std::string& reason);
+  // Where `status` is LIMIT_EXCEEDED; else nothing.
+  void CountLimited(const absl::Status& status);
   void CountCheckpoint(bool created);
   // Of messages, without their frames.
   void CountReceived(uint64_t bytes);
   void CountSent(uint64_t bytes);
+
+  // What was counted, as GetServerStatistics has it.
+  v1::Statistics Read() const;
 
   // All of it in Prometheus' text format (version 0.0.4).
   std::string Text(const Source& source) const;

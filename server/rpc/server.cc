@@ -97,7 +97,9 @@ Server::Server(Options options)
           options_.sessions.limits.max_streams, metrics_.get())),
       service_(std::make_unique<Service>(registry_.get(), streams_.get(),
                                          metrics_.get(), options_.log)),
-      health_(std::make_unique<HealthService>(kServiceName)) {}
+      health_(std::make_unique<HealthService>(std::vector<std::string>{
+          kServiceName, "grpc.health.v1.Health",
+          "grpc.reflection.v1alpha.ServerReflection"})) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   auto server = std::unique_ptr<Server>(new Server(std::move(options)));
@@ -133,6 +135,7 @@ SessionRegistry::Options Server::SessionOptions() const {
 
 Metrics::Facts Server::CollectFacts() const {
   Metrics::Facts facts;
+  facts.now = registry_->Now();
   facts.info = service_->Describe();
   v1::ListSessionsRequest request;
   do {

@@ -79,6 +79,7 @@ class Server {
   const std::vector<std::string>& addresses() const { return addresses_; }
   SessionRegistry& registry() { return *registry_; }
   StreamTable& streams() { return *streams_; }
+  const Metrics& metrics() const { return *metrics_; }
 
   // A channel to this server inside the process.
   std::shared_ptr<grpc::Channel> InProcessChannel();

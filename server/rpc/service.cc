@@ -3,22 +3,20 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_join.h"
 #include "concord/v1/concord.pb.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/generated_message_reflection.h"
+#include "google/protobuf/util/time_util.h"
 #include "grpcpp/support/method_handler.h"
 #include "operators/errors.h"
-#include "server/rpc/combine_stream.h"
-#include "server/rpc/local_pipe.h"
 #include "server/rpc/process.h"
 #include "server/rpc/solve.h"
 #include "server/rpc/status.h"
-#include "server/rpc/step_stream.h"
 #include "server/rpc/version.h"
-#include "server/rpc/watch_stream.h"
 #include "server/session/session.h"
 
 namespace concord {
@@ -48,7 +46,8 @@ Service::Service(SessionRegistry* registry, StreamTable* streams,
       streams_(streams),
       metrics_(metrics),
       log_(log),
-      gate_(log, metrics) {
+      gate_(log, metrics),
+      started_at_(registry->Now()) {
   using Handler =
       grpc::internal::BidiStreamingHandler<Service, grpc::ByteBuffer,
                                            grpc::ByteBuffer>;
@@ -71,11 +70,13 @@ Service::Service(SessionRegistry* registry, StreamTable* streams,
   serve("ImportSession", &Service::ServeRawImport);
 }
 
-grpc::Status Service::Refuse(const char* method, const absl::Status& status) {
-  log_->Write("stream_refused", {{"method", method},
-                                 {"code", CodeName(status)},
-                                 {"reason", GetErrorReason(status)}});
+grpc::Status Service::Answer(const absl::Status& status) {
+  metrics_->CountLimited(status);
   return ToGrpc(status);
+}
+
+std::shared_ptr<CallerAccount> Service::Account(const Visit& visit) {
+  return registry_->callers().Find(AccountName(visit), visit.caller->limits());
 }
 
 void Service::OfferLocalSocket(std::string name,
@@ -84,17 +85,6 @@ void Service::OfferLocalSocket(std::string name,
   local_socket_ = std::move(name);
   shared_memory_ = std::move(budget);
   shared_memory_limit_ = budget_bytes;
-}
-
-void Service::ServeLocalStep(FileDescriptor socket) {
-  LocalPipe pipe(std::move(socket), shared_memory_);
-  pipe.End(ServeStep(&pipe, /*local_socket=*/"", [this](const v1::Join& join) {
-    const absl::StatusOr<Visit> visit =
-        gate_.IdentifyLocally("Step", join.authorization());
-    if (!visit.ok()) return visit.status();
-    return gate_.Pass(*visit,
-                      visit->caller->Check(Right::kStep, join.session()));
-  }));
 }
 
 absl::Status Service::CheckRead(const Visit& visit, absl::string_view session) {
@@ -112,84 +102,12 @@ absl::Status Service::CheckChange(const Caller& caller,
                             found.ok() ? (*found)->options().owner() : "");
 }
 
-absl::Status Service::AdmitChange(const char* method,
-                                  const grpc::ServerContext& context,
-                                  const std::string& session) {
+absl::StatusOr<Visit> Service::AdmitChange(const char* method,
+                                           const grpc::ServerContext& context,
+                                           const std::string& session) {
   return gate_.Admit(method, context, [&](const Caller& caller) {
     return CheckChange(caller, session);
   });
-}
-
-void Service::LogFailure(const char* event, const absl::Status& status) {
-  // The gate has logged whom it has turned away.
-  if (status.ok() || absl::IsCancelled(status) ||
-      absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status)) {
-    return;
-  }
-  log_->Write(event, {{"code", CodeName(status)},
-                      {"reason", GetErrorReason(status)},
-                      {"message", std::string(status.message())}});
-}
-
-grpc::Status Service::ServeRawStep(grpc::ServerContext* context,
-                                   ByteStream* stream) {
-  const absl::StatusOr<Visit> visit = gate_.Identify("Step", *context);
-  if (!visit.ok()) return ToGrpc(visit.status());
-  GrpcPipe pipe(context, stream);
-  return ServeStep(&pipe, local_socket_, [&](const v1::Join& join) {
-    return gate_.Pass(*visit,
-                      visit->caller->Check(Right::kStep, join.session()));
-  });
-}
-
-grpc::Status Service::ServeStep(MessagePipe* pipe, std::string local_socket,
-                                const StepStream::Admit& admit) {
-  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(pipe);
-  if (!live.ok()) return Refuse("Step", live.status());
-  absl::Status status;
-  {
-    StepStream steps(registry_, live->get(), metrics_, std::move(local_socket),
-                     admit);
-    status = steps.Run();
-    metrics_->CountStreamFailure(status);
-    // Who was turned away at the gate is in the log already.
-    if (!status.ok() && !steps.denied()) {
-      log_->Write("stream_failed",
-                  {{"session", steps.session()},
-                   {"rank", int64_t{steps.rank()}},
-                   {"step", static_cast<int64_t>(steps.step())},
-                   {"code", CodeName(status)},
-                   {"reason", GetErrorReason(status)},
-                   {"message", std::string(status.message())}});
-    }
-  }
-  return ToGrpc(status);
-}
-
-grpc::Status Service::ServeRawCombine(grpc::ServerContext* context,
-                                      ByteStream* stream) {
-  const absl::StatusOr<Visit> visit = gate_.Identify("Combine", *context);
-  if (!visit.ok()) return ToGrpc(visit.status());
-  GrpcPipe pipe(context, stream);
-  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
-  if (!live.ok()) return Refuse("Combine", live.status());
-  const absl::Status status = ServeCombine(registry_, live->get());
-  LogFailure("combine_failed", status);
-  return ToGrpc(status);
-}
-
-grpc::Status Service::ServeRawWatch(grpc::ServerContext* context,
-                                    ByteStream* stream) {
-  const absl::StatusOr<Visit> visit = gate_.Identify("Watch", *context);
-  if (!visit.ok()) return ToGrpc(visit.status());
-  GrpcPipe pipe(context, stream);
-  absl::StatusOr<std::unique_ptr<LiveStream>> live = streams_->Open(&pipe);
-  if (!live.ok()) return Refuse("Watch", live.status());
-  const absl::Status status = ServeWatch(
-      registry_, live->get(),
-      [&](absl::string_view session) { return CheckRead(*visit, session); });
-  LogFailure("watch_ended", status);
-  return ToGrpc(status);
 }
 
 grpc::Status Service::CreateSession(grpc::ServerContext* context,
@@ -203,18 +121,21 @@ grpc::Status Service::CreateSession(grpc::ServerContext* context,
     admitted = visit->caller->Check(Right::kRead, request->restore_from());
   }
   if (!admitted.ok()) return ToGrpc(gate_.Pass(*visit, admitted));
+  const std::shared_ptr<CallerAccount> account = Account(*visit);
   absl::StatusOr<v1::Session> session =
-      registry_->Create(*request, visit->caller->name());
+      registry_->Create(*request, visit->caller->name(), account);
   if (!session.ok()) {
     // Ranks that find their session made by another one are no event.
     if (session.status().code() != absl::StatusCode::kAlreadyExists) {
       log_->Write("session_refused",
                   {{"session", request->session_id()},
+                   {"caller", account->name()},
                    {"code", CodeName(session.status())},
                    {"reason", GetErrorReason(session.status())},
-                   {"message", std::string(session.status().message())}});
+                   {"message", std::string(session.status().message())}},
+                  visit->trace);
     }
-    return ToGrpc(session.status());
+    return Answer(session.status());
   }
   *response = *std::move(session);
   log_->Write(
@@ -224,18 +145,19 @@ grpc::Status Service::CreateSession(grpc::ServerContext* context,
        {"num_vectors", int64_t{response->num_vectors()}},
        {"num_parameters", static_cast<int64_t>(response->num_parameters())},
        {"num_workers", int64_t{response->num_workers()}},
-       {"memory_bytes", static_cast<int64_t>(response->memory_bytes())}});
+       {"memory_bytes", static_cast<int64_t>(response->memory_bytes())}},
+      visit->trace);
   return grpc::Status::OK;
 }
 
 grpc::Status Service::GetSession(grpc::ServerContext* context,
                                  const v1::GetSessionRequest* request,
                                  v1::Session* response) {
-  const absl::Status admitted =
+  const absl::StatusOr<Visit> admitted =
       gate_.Admit("GetSession", *context, [&](const Caller& caller) {
         return caller.CheckDescribe(request->name());
       });
-  if (!admitted.ok()) return ToGrpc(admitted);
+  if (!admitted.ok()) return ToGrpc(admitted.status());
   absl::StatusOr<std::shared_ptr<Session>> session =
       registry_->Get(request->name());
   if (!session.ok()) return ToGrpc(session.status());
@@ -267,27 +189,29 @@ grpc::Status Service::ListSessions(grpc::ServerContext* context,
 grpc::Status Service::UpdateSession(grpc::ServerContext* context,
                                     const v1::UpdateSessionRequest* request,
                                     v1::Session* response) {
-  const absl::Status admitted =
+  const absl::StatusOr<Visit> admitted =
       AdmitChange("UpdateSession", *context, request->session().name());
-  if (!admitted.ok()) return ToGrpc(admitted);
+  if (!admitted.ok()) return ToGrpc(admitted.status());
   absl::StatusOr<v1::Session> session = registry_->Update(*request);
   if (!session.ok()) return ToGrpc(session.status());
   *response = *std::move(session);
   log_->Write("session_updated",
               {{"session", response->name()},
-               {"paths", absl::StrJoin(request->update_mask().paths(), ",")}});
+               {"paths", absl::StrJoin(request->update_mask().paths(), ",")}},
+              admitted->trace);
   return grpc::Status::OK;
 }
 
 grpc::Status Service::DeleteSession(grpc::ServerContext* context,
                                     const v1::DeleteSessionRequest* request,
                                     google::protobuf::Empty*) {
-  const absl::Status admitted =
+  const absl::StatusOr<Visit> admitted =
       AdmitChange("DeleteSession", *context, request->name());
-  if (!admitted.ok()) return ToGrpc(admitted);
+  if (!admitted.ok()) return ToGrpc(admitted.status());
   const absl::Status status = registry_->Delete(*request);
   if (status.ok()) {
-    log_->Write("session_deleted", {{"session", request->name()}});
+    log_->Write("session_deleted", {{"session", request->name()}},
+                admitted->trace);
     ReturnFreeMemory();
   }
   return ToGrpc(status);
@@ -296,12 +220,12 @@ grpc::Status Service::DeleteSession(grpc::ServerContext* context,
 grpc::Status Service::Solve(grpc::ServerContext* context,
                             const v1::SolveRequest* request,
                             v1::SolveResponse* response) {
-  const absl::Status admitted = gate_.Admit(
+  const absl::StatusOr<Visit> admitted = gate_.Admit(
       "Solve", *context, [](const Caller&) { return absl::OkStatus(); });
-  if (!admitted.ok()) return ToGrpc(admitted);
+  if (!admitted.ok()) return ToGrpc(admitted.status());
   absl::StatusOr<v1::SolveResponse> solved =
       concord::Solve(*request, registry_->limits());
-  if (!solved.ok()) return ToGrpc(solved.status());
+  if (!solved.ok()) return Answer(solved.status());
   *response = *std::move(solved);
   return grpc::Status::OK;
 }
@@ -309,11 +233,35 @@ grpc::Status Service::Solve(grpc::ServerContext* context,
 grpc::Status Service::GetServerInfo(grpc::ServerContext* context,
                                     const v1::GetServerInfoRequest*,
                                     v1::ServerInfo* response) {
-  const absl::Status admitted =
+  const absl::StatusOr<Visit> admitted =
       gate_.Admit("GetServerInfo", *context,
                   [](const Caller&) { return absl::OkStatus(); });
-  if (!admitted.ok()) return ToGrpc(admitted);
+  if (!admitted.ok()) return ToGrpc(admitted.status());
   *response = Describe();
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::GetServerStatistics(
+    grpc::ServerContext* context, const v1::GetServerStatisticsRequest* request,
+    v1::ServerStatistics* response) {
+  const std::string& name = request->session();
+  const absl::StatusOr<Visit> visit =
+      gate_.Admit("GetServerStatistics", *context, [&](const Caller& caller) {
+        return name.empty() ? absl::OkStatus() : caller.CheckDescribe(name);
+      });
+  if (!visit.ok()) return ToGrpc(visit.status());
+  absl::StatusOr<std::vector<v1::SessionStatistics>> sessions =
+      registry_->ReadStatistics(name);
+  if (!sessions.ok()) return ToGrpc(sessions.status());
+  *response->mutable_start_time() =
+      google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
+          absl::ToUnixNanos(started_at_));
+  if (name.empty()) *response->mutable_total() = metrics_->Read();
+  for (v1::SessionStatistics& session : *sessions) {
+    if (visit->caller->CheckDescribe(session.session()).ok()) {
+      *response->add_sessions() = std::move(session);
+    }
+  }
   return grpc::Status::OK;
 }
 

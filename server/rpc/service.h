@@ -9,8 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "concord/v1/concord.grpc.pb.h"
 #include "proto/local/file_descriptor.h"
+#include "proto/wire/trace_context.h"
 #include "server/rpc/access.h"
 #include "server/rpc/event_log.h"
 #include "server/rpc/gate.h"
@@ -44,6 +46,9 @@ class Service final : public v1::Concord::Service {
 
   // What GetServerInfo answers.
   v1::ServerInfo Describe() const;
+
+  // service_streams.cc has the raw streams but for those of states
+  // (service_checkpoints.cc).
 
   // A worker's stream on that socket.
   void ServeLocalStep(FileDescriptor socket);
@@ -79,30 +84,52 @@ class Service final : public v1::Concord::Service {
   grpc::Status GetServerInfo(grpc::ServerContext* context,
                              const v1::GetServerInfoRequest* request,
                              v1::ServerInfo* response) override;
+  grpc::Status GetServerStatistics(
+      grpc::ServerContext* context,
+      const v1::GetServerStatisticsRequest* request,
+      v1::ServerStatistics* response) override;
 
  private:
+  // A raw stream of a caller who is known, and for whom it counts. What ends
+  // first stands last.
+  struct OpenStream {
+    Visit visit;
+    std::shared_ptr<CallerAccount> account;
+    std::unique_ptr<CallerAccount::Use> use;
+    std::unique_ptr<GrpcPipe> pipe;
+    std::unique_ptr<LiveStream> live;
+  };
+  absl::StatusOr<OpenStream> Open(const char* method,
+                                  grpc::ServerContext* context,
+                                  ByteStream* stream);
+  std::shared_ptr<CallerAccount> Account(const Visit& visit);
+
   // Of those who may change the session.
-  absl::Status AdmitChange(const char* method,
-                           const grpc::ServerContext& context,
-                           const std::string& session);
+  absl::StatusOr<Visit> AdmitChange(const char* method,
+                                    const grpc::ServerContext& context,
+                                    const std::string& session);
   absl::Status CheckChange(const Caller& caller, const std::string& session);
   // Whether the caller of a stream may read the session that it names.
   absl::Status CheckRead(const Visit& visit, absl::string_view session);
   // `admit`: of the stream's first message.
-  grpc::Status ServeStep(MessagePipe* pipe, std::string local_socket,
+  grpc::Status ServeStep(LiveStream* live, std::string local_socket,
                          const StepStream::Admit& admit);
   grpc::Status ServeRawStep(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status ServeRawCombine(grpc::ServerContext* context,
                                ByteStream* stream);
   // The answer of a method that has put a session back, and the log of it.
   grpc::Status Restored(const char* event, absl::StatusOr<v1::Session> session,
-                        v1::Session* response);
+                        const TraceContext& trace, v1::Session* response);
   grpc::Status ServeRawWatch(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status ServeRawExport(grpc::ServerContext* context, ByteStream* stream);
   grpc::Status ServeRawImport(grpc::ServerContext* context, ByteStream* stream);
   // Clients leave when they like: that is no event.
-  void LogFailure(const char* event, const absl::Status& status);
-  grpc::Status Refuse(const char* method, const absl::Status& status);
+  void LogFailure(const char* event, const absl::Status& status,
+                  const TraceContext& trace);
+  // The log of a stream that is not served, and its status.
+  absl::Status Refuse(const Visit& visit, const absl::Status& status);
+  // What a call ends with, counted where a limit has refused it.
+  grpc::Status Answer(const absl::Status& status);
 
   SessionRegistry* const registry_;
   StreamTable* const streams_;
@@ -112,6 +139,7 @@ class Service final : public v1::Concord::Service {
   std::string local_socket_;  // Empty: there is none.
   std::shared_ptr<MemoryBudget> shared_memory_;
   uint64_t shared_memory_limit_ = 0;
+  const absl::Time started_at_;
 };
 
 }  // namespace concord

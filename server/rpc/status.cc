@@ -5,9 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "operators/errors.h"
+#include "proto/wire/retry_delay.h"
+#include "server/session/messages.h"
 
 namespace concord {
 namespace {
@@ -47,6 +50,13 @@ google::rpc::Status MakeDetails(const absl::Status& status,
     metadata["accepted"] = Shorten(detail.accepted, limit);
   }
   details.add_details()->PackFrom(info);
+  for (const auto& [key, value] : detail.metadata) {
+    absl::Duration delay;
+    if (key != kRetryDelay || !absl::ParseDuration(value, &delay)) continue;
+    google::rpc::RetryInfo retry;
+    FillDuration(delay, retry.mutable_retry_delay());
+    details.add_details()->PackFrom(retry);
+  }
 
   if (!detail.field.empty()) {
     google::rpc::BadRequest bad_request;

@@ -10,6 +10,7 @@
 #include "proto/options/element_type.h"
 #include "proto/wire/codec.h"
 #include "server/rpc/update_sender.h"
+#include "server/session/messages.h"
 #include "server/session/session.h"
 
 namespace concord {
@@ -62,6 +63,15 @@ absl::StatusOr<absl::Span<std::byte>> FindPlace(const LiveStream& stream,
   return region.subspan(place.offset(), bytes);
 }
 
+// What `work` returns; the time that it took is added to `sum`.
+template <class Work>
+absl::Status Timed(absl::Duration* sum, const Work& work) {
+  const absl::Time begun_at = absl::Now();
+  absl::Status status = work();
+  *sum += absl::Now() - begun_at;
+  return status;
+}
+
 bool Overlap(absl::Span<const std::byte> a, absl::Span<const std::byte> b) {
   return a.data() < b.data() + b.size() && b.data() < a.data() + a.size();
 }
@@ -69,11 +79,12 @@ bool Overlap(absl::Span<const std::byte> a, absl::Span<const std::byte> b) {
 }  // namespace
 
 StepStream::StepStream(SessionRegistry* registry, LiveStream* stream,
-                       Metrics* metrics, std::string local_socket,
-                       const Admit& admit)
+                       Metrics* metrics, EventLog* log,
+                       std::string local_socket, const Admit& admit)
     : registry_(registry),
       stream_(stream),
       metrics_(metrics),
+      log_(log),
       local_socket_(std::move(local_socket)),
       admit_(admit) {}
 
@@ -93,6 +104,15 @@ absl::StatusOr<bool> StepStream::ReadMessage() {
 }
 
 absl::Status StepStream::Run() {
+  const absl::Status status = Serve();
+  if (rank_ != nullptr) {
+    CountBytes();
+    if (!status.ok()) rank_->session().statistics().CountFailedStream();
+  }
+  return status;
+}
+
+absl::Status StepStream::Serve() {
   absl::StatusOr<bool> more = ReadMessage();
   if (!more.ok() || !*more) return more.status();
   if (!request_.has_join()) return OutOfOrder(request_, "join first");
@@ -132,9 +152,9 @@ absl::Status StepStream::Run() {
 absl::Status StepStream::Join(const v1::Join& join) {
   session_ = join.session();
   rank_number_ = join.rank();
-  const absl::Status admitted = admit_(join);
-  denied_ = !admitted.ok();
-  if (denied_) return admitted;
+  absl::StatusOr<Billing> admitted = admit_(join);
+  if (!admitted.ok()) return admitted.status();
+  billing_ = *std::move(admitted);
   stream_->Occupy();
   absl::StatusOr<std::unique_ptr<RankStream>> rank =
       registry_->Join(join, [stream = stream_](const absl::Status& reason) {
@@ -153,7 +173,15 @@ absl::Status StepStream::Join(const v1::Join& join) {
 absl::Status StepStream::OnHeader(const v1::StepHeader& header) {
   if (in_step_) return OutOfOrder(request_, "chunk");
   step_ = header.step();
-  absl::Status status = FindPlaces(header);
+  if (step_trace_.is_set() || !header.traceparent().empty()) {
+    step_trace_ = ParseTraceparent(header.traceparent());
+  }
+  absl::Status status;
+  if (header.accumulation().micro_batch() == 0) {
+    ingest_ = absl::ZeroDuration();
+    status = billing_.account->TakeStep();
+  }
+  if (status.ok()) status = FindPlaces(header);
   if (status.ok()) status = rank_->Begin(header);
   if (status.ok()) in_step_ = true;
   return status;
@@ -192,7 +220,8 @@ absl::Status StepStream::OnChunk(const v1::VectorChunk& chunk) {
   ChunkPosition position = {
       .vector = chunk.vector(), .offset = chunk.offset(), .size = data_.size()};
   if (chunk.shared_bytes() == 0) {
-    return rank_->Append(position, data_.fragments());
+    return Timed(&ingest_,
+                 [&] { return rank_->Append(position, data_.fragments()); });
   }
   const wire::Fragment place = position.vector < vector_places_.size()
                                    ? vector_places_[position.vector]
@@ -207,7 +236,7 @@ absl::Status StepStream::OnChunk(const v1::VectorChunk& chunk) {
   }
   position.size = chunk.shared_bytes();
   const wire::Fragment part = place.subspan(position.offset, position.size);
-  return rank_->Append(position, {&part, 1});
+  return Timed(&ingest_, [&] { return rank_->Append(position, {&part, 1}); });
 }
 
 absl::Status StepStream::OnContribution(
@@ -221,7 +250,7 @@ absl::Status StepStream::OnContribution(
                         absl::StrCat(data_.size(), " bytes"),
                         absl::StrCat("at most ", limit, " bytes"));
   }
-  return rank_->AppendNext(data_.fragments());
+  return Timed(&ingest_, [&] { return rank_->AppendNext(data_.fragments()); });
 }
 
 absl::Status StepStream::AppendShared() {
@@ -237,7 +266,7 @@ absl::Status StepStream::AppendShared() {
                         absl::StrCat(data_.size(), " bytes"),
                         "none, where is_shared is set");
   }
-  return rank_->AppendNext(vector_places_);
+  return Timed(&ingest_, [&] { return rank_->AppendNext(vector_places_); });
 }
 
 absl::Status StepStream::Answer() {
@@ -249,8 +278,48 @@ absl::Status StepStream::Answer() {
                             ? SendWhole(*reply)
                             : SendParts(*reply);
   if (!status.ok()) return status;
-  metrics_->CountAnswer(*reply->result, reply->timings, absl::Now() - begun_at);
+  Count(*reply, absl::Now() - begun_at);
   return rank_->EndStep();
+}
+
+void StepStream::Count(const StepReply& reply, absl::Duration send) {
+  metrics_->CountAnswer(*reply.result, reply.timings, ingest_, send);
+  rank_->session().statistics().CountAnswer(*reply.result, reply.timings,
+                                            ingest_, send);
+  CountBytes();
+  if (step_trace_.sampled) LogStep(reply, send);
+}
+
+void StepStream::CountBytes() {
+  rank_->session().statistics().CountBytes(
+      stream_->received_bytes() - received_bytes_,
+      stream_->sent_bytes() - sent_bytes_);
+  received_bytes_ = stream_->received_bytes();
+  sent_bytes_ = stream_->sent_bytes();
+}
+
+void StepStream::LogStep(const StepReply& reply, absl::Duration send) {
+  const auto seconds = [](const google::protobuf::Duration& duration) {
+    return absl::ToDoubleSeconds(ToDuration(duration));
+  };
+  // The update was sent to its end: its trailer is there.
+  const absl::StatusOr<const v1::StepTrailer*> committed =
+      reply.update->WaitForTrailer([] { return true; });
+  if (!committed.ok()) return;
+  const v1::StepTimings timings = reply.Trailer(**committed).timings();
+  log_->Write("step_answered",
+              {{"session", session_},
+               {"rank", int64_t{rank_number_}},
+               {"step", static_cast<int64_t>(step_)},
+               {"repeated", int64_t{reply.result->repeated()}},
+               {"dropped", int64_t{reply.result->dropped()}},
+               {"receive_s", seconds(timings.receive())},
+               {"ingest_s", absl::ToDoubleSeconds(ingest_)},
+               {"wait_s", seconds(timings.wait())},
+               {"solve_s", seconds(timings.solve())},
+               {"commit_s", seconds(timings.commit())},
+               {"send_s", absl::ToDoubleSeconds(send)}},
+              step_trace_);
 }
 
 absl::Status StepStream::SendWhole(const StepReply& reply) {

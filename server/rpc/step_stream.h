@@ -11,11 +11,15 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "concord/v1/step.pb.h"
 #include "proto/wire/payload.h"
+#include "proto/wire/trace_context.h"
+#include "server/rpc/event_log.h"
 #include "server/rpc/metrics.h"
 #include "server/rpc/stream_table.h"
+#include "server/session/caller_account.h"
 #include "server/session/rank_stream.h"
 #include "server/session/registry.h"
 
@@ -24,25 +28,35 @@ namespace concord {
 // Threads: one.
 class StepStream {
  public:
-  // Whether the stream's caller may have what its first message asks for.
-  using Admit = std::function<absl::Status(const v1::Join& join)>;
+  // Whom the stream's steps count for, and the trace that it belongs to.
+  struct Billing {
+    std::shared_ptr<CallerAccount> account;
+    TraceContext trace;
+  };
+  // The same, or why the stream's caller may not have what its first message
+  // asks for.
+  using Admit = std::function<absl::StatusOr<Billing>(const v1::Join& join)>;
 
   // None is owned; all outlive the object. `local_socket`: what Joined tells
-  // of.
+  // of. `log`: gets steps that a sampled trace asks for.
   StepStream(SessionRegistry* registry, LiveStream* stream, Metrics* metrics,
-             std::string local_socket, const Admit& admit);
+             EventLog* log, std::string local_socket, const Admit& admit);
 
-  // Serves the stream to its end: OK when the client has ended it.
+  // Serves the stream to its end, and counts what it was: OK when the client
+  // has ended it.
   absl::Status Run();
 
   // For the log: what the stream was about.
   const std::string& session() const { return session_; }
   uint32_t rank() const { return rank_number_; }
   uint64_t step() const { return step_; }
-  // `admit` has said no.
-  bool denied() const { return denied_; }
+  // The step's own trace, else the stream's.
+  const TraceContext& trace() const {
+    return step_trace_.is_set() ? step_trace_ : billing_.trace;
+  }
 
  private:
+  absl::Status Serve();
   // Each handles one kind of message.
   absl::Status Join(const v1::Join& join);
   absl::Status OnHeader(const v1::StepHeader& header);
@@ -60,10 +74,16 @@ class StepStream {
   absl::Status Answer();
   absl::Status SendWhole(const StepReply& reply);
   absl::Status SendParts(const StepReply& reply);
+  // The answer has been sent, which took `send`.
+  void Count(const StepReply& reply, absl::Duration send);
+  // What the stream has carried since the last call.
+  void CountBytes();
+  void LogStep(const StepReply& reply, absl::Duration send);
 
   SessionRegistry* const registry_;
   LiveStream* const stream_;
   Metrics* const metrics_;
+  EventLog* const log_;
   const std::string local_socket_;
   const Admit& admit_;
 
@@ -77,7 +97,10 @@ class StepStream {
   std::string session_;
   uint32_t rank_number_ = 0;
   uint64_t step_ = 0;
-  bool denied_ = false;
+  Billing billing_;
+  TraceContext step_trace_;
+  absl::Duration ingest_;                         // Of the step under way.
+  uint64_t received_bytes_ = 0, sent_bytes_ = 0;  // That are counted.
 
   // Last: its destructor leaves the session, while the rest is still there.
   std::unique_ptr<RankStream> rank_;

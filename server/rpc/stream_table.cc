@@ -42,16 +42,20 @@ bool LiveStream::Read(grpc::ByteBuffer* message) {
   if (!Enter(Operation::kRead)) return false;
   const bool ok = pipe_->Read(message);
   Leave();
-  if (ok) table_->metrics_->CountReceived(message->Length());
-  return ok;
+  if (!ok) return false;
+  received_bytes_ += message->Length();
+  table_->metrics_->CountReceived(message->Length());
+  return true;
 }
 
 bool LiveStream::Write(const grpc::ByteBuffer& message) {
   if (!Enter(Operation::kWrite)) return false;
   const bool ok = pipe_->Write(message);
   Leave();
-  if (ok) table_->metrics_->CountSent(message.Length());
-  return ok;
+  if (!ok) return false;
+  sent_bytes_ += message.Length();
+  table_->metrics_->CountSent(message.Length());
+  return true;
 }
 
 void LiveStream::set_send_timeout(absl::Duration timeout) {

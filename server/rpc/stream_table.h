@@ -45,6 +45,10 @@ class LiveStream {
 
   void set_send_timeout(absl::Duration timeout);
 
+  // Of messages so far. For the handler.
+  uint64_t received_bytes() const { return received_bytes_; }
+  uint64_t sent_bytes() const { return sent_bytes_; }
+
   // There is work now that draining must not interrupt.
   void Occupy();
 
@@ -78,6 +82,7 @@ class LiveStream {
 
   StreamTable* const table_;
   MessagePipe* const pipe_;
+  uint64_t received_bytes_ = 0, sent_bytes_ = 0;  // The handler's.
 
   mutable absl::Mutex mutex_;
   Operation operation_ ABSL_GUARDED_BY(mutex_) = Operation::kNone;

@@ -3,11 +3,23 @@
 #define CONCORD_SERVER_SESSION_LIMITS_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/time/time.h"
 #include "concord/v1/session.pb.h"
 
 namespace concord {
+
+// Of one caller; 0: as much as the server has. Not set: what the server says
+// for all callers.
+struct CallerLimits {
+  std::optional<uint32_t> max_streams;
+  std::optional<uint32_t> max_sessions;
+  std::optional<uint64_t> memory_budget_bytes;
+  std::optional<double> max_step_rate;  // Steps a second, each rank's; finite.
+
+  bool operator==(const CallerLimits&) const = default;
+};
 
 struct Limits {
   uint32_t max_sessions = 100;
@@ -22,6 +34,7 @@ struct Limits {
   // have anything else than NONE.
   v1::Durability default_durability = v1::DURABILITY_NONE;
   bool has_state_directory = false;
+  CallerLimits per_caller;
 };
 
 }  // namespace concord

@@ -1,43 +1,22 @@
 #include "server/session/memory_budget.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <fstream>
 #include <string>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "operators/errors.h"
+#include "operators/kernels/machine_memory.h"
 
 namespace concord {
-namespace {
-
-// The number in a control group's file; `otherwise` where there is none ("max",
-// or no such group).
-uint64_t ReadLimit(const char* path, uint64_t otherwise) {
-  std::ifstream file(path);
-  std::string text;
-  uint64_t limit = 0;
-  if (!(file >> text) || !absl::SimpleAtoi(text, &limit)) return otherwise;
-  return limit;
-}
-
-}  // namespace
 
 uint64_t DefaultMemoryBudget() {
-  uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-                   static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  bytes = std::min(bytes, ReadLimit("/sys/fs/cgroup/memory.max", bytes));
-  bytes = std::min(
-      bytes, ReadLimit("/sys/fs/cgroup/memory/memory.limit_in_bytes", bytes));
-  return bytes / 5 * 4;
+  return ReadMachineMemory().total_bytes / 5 * 4;
 }
 
 MemoryBudget::Reservation::Reservation(std::shared_ptr<MemoryBudget> budget,
-                                       uint64_t bytes)
-    : budget_(std::move(budget)), bytes_(bytes) {}
+                                       uint64_t bytes,
+                                       std::unique_ptr<Reservation> of_all)
+    : budget_(std::move(budget)), bytes_(bytes), of_all_(std::move(of_all)) {}
 
 MemoryBudget::Reservation::~Reservation() {
   absl::MutexLock lock(&budget_->mutex_);
@@ -45,29 +24,57 @@ MemoryBudget::Reservation::~Reservation() {
 }
 
 std::shared_ptr<MemoryBudget> MemoryBudget::Make(uint64_t budget_bytes) {
-  return std::shared_ptr<MemoryBudget>(new MemoryBudget(budget_bytes));
+  return MakeWithin(nullptr, "memory_budget_bytes", budget_bytes);
+}
+
+std::shared_ptr<MemoryBudget> MemoryBudget::MakeWithin(
+    std::shared_ptr<MemoryBudget> all, std::string limit,
+    uint64_t budget_bytes) {
+  return std::shared_ptr<MemoryBudget>(
+      new MemoryBudget(std::move(all), std::move(limit), budget_bytes));
 }
 
 absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>>
 MemoryBudget::Reserve(uint64_t bytes) {
+  return Take(bytes, /*beyond=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>>
+MemoryBudget::ReserveBeyond(uint64_t bytes) {
+  return Take(bytes, /*beyond=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> MemoryBudget::Take(
+    uint64_t bytes, bool beyond) {
+  std::unique_ptr<Reservation> of_all;
+  if (all_ != nullptr) {
+    absl::StatusOr<std::unique_ptr<Reservation>> taken = all_->Reserve(bytes);
+    if (!taken.ok()) return taken.status();
+    of_all = *std::move(taken);
+  }
   {
     absl::MutexLock lock(&mutex_);
-    const uint64_t free = budget_ - reserved_;
-    if (bytes > free) {
-      const std::string accepted = absl::StrCat(free);
+    const uint64_t free = budget_ > reserved_ ? budget_ - reserved_ : 0;
+    if (bytes > free && (all_ == nullptr || !beyond)) {
       return MakeError(absl::StatusCode::kResourceExhausted,
                        {"LIMIT_EXCEEDED",
-                        "memory_budget_bytes",
+                        limit_,
                         absl::StrCat(bytes),
                         absl::StrCat("at most ", free,
                                      " bytes, which are free of ", budget_),
-                        {{"limit", "memory_budget_bytes"},
+                        {{"limit", limit_},
                          {"value", absl::StrCat(bytes)},
-                         {"accepted", accepted}}});
+                         {"accepted", absl::StrCat(free)}}});
     }
     reserved_ += bytes;
   }
-  return std::make_unique<Reservation>(shared_from_this(), bytes);
+  return std::make_unique<Reservation>(shared_from_this(), bytes,
+                                       std::move(of_all));
+}
+
+void MemoryBudget::set_budget_bytes(uint64_t budget_bytes) {
+  absl::MutexLock lock(&mutex_);
+  budget_ = budget_bytes;
 }
 
 uint64_t MemoryBudget::reserved_bytes() const {

@@ -13,6 +13,7 @@ namespace concord {
 void FillMatrix(const Eigen::MatrixXd& matrix, v1::Matrix* message);
 void FillSolution(const Combination& combination, v1::Solution* message);
 void FillDuration(absl::Duration duration, google::protobuf::Duration* message);
+absl::Duration ToDuration(const google::protobuf::Duration& message);
 
 }  // namespace concord
 

@@ -255,7 +255,7 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
   for (const char* field :
        {"name", "uid", "epoch", "committed_step", "layout_hash", "memory_bytes",
         "device", "create_time", "joined_ranks", "absent_ranks",
-        "last_checkpoint_step", "owner"}) {
+        "last_checkpoint_step", "owner", "last_checkpoint_time"}) {
     result.GetReflection()->ClearField(
         &result, v1::Session::descriptor()->FindFieldByName(field));
   }

@@ -69,6 +69,7 @@ absl::Status Exists(const Session& existing, const v1::Session& wanted,
 SessionRegistry::SessionRegistry(Options options)
     : options_(std::move(options)),
       budget_(MemoryBudget::Make(options_.limits.memory_budget_bytes)),
+      callers_(options_.limits.per_caller, budget_, options_.clock),
       committers_(options_.committer_threads),
       checkpointers_(1) {}
 
@@ -81,7 +82,8 @@ absl::Status SessionRegistry::CheckOpen() const {
 }
 
 absl::StatusOr<v1::Session> SessionRegistry::Create(
-    const v1::CreateSessionRequest& request, absl::string_view owner) {
+    const v1::CreateSessionRequest& request, absl::string_view owner,
+    const std::shared_ptr<CallerAccount>& account) {
   if (!request.session_id().empty() && !IsSessionId(request.session_id())) {
     return InvalidField("INVALID_OPTION", "session_id", request.session_id(),
                         "[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?");
@@ -128,7 +130,7 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
       google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
           absl::ToUnixNanos(options_.clock->Now()));
   absl::StatusOr<std::shared_ptr<Session>> session =
-      Make(std::move(options), nullptr, std::nullopt);
+      Make(std::move(options), account, nullptr, std::nullopt);
   if (!session.ok()) return session.status();
   if (!request.restore_from().empty()) {
     const absl::StatusOr<v1::Session> restored =
@@ -147,16 +149,28 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
 }
 
 absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
-    v1::Session options, std::shared_ptr<StateFile> state,
-    std::optional<state::Record> stored) {
+    v1::Session options, const std::shared_ptr<CallerAccount>& account,
+    std::shared_ptr<StateFile> state, std::optional<state::Record> stored) {
   const bool keeps_steps = KeepsSteps(options);
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
       ToOperatorOptions(options), options_.kernels->host_accessible(),
       keeps_steps, options.update_history(), GatheredVectors(options),
       options.update_type());
   if (!bytes.ok()) return bytes.status();
+  std::unique_ptr<CallerAccount::Use> use;
+  if (account != nullptr && stored.has_value()) {
+    use = account->AddStoredSession();
+  } else if (account != nullptr) {
+    absl::StatusOr<std::unique_ptr<CallerAccount::Use>> added =
+        account->AddSession();
+    if (!added.ok()) return added.status();
+    use = *std::move(added);
+  }
+  const std::shared_ptr<MemoryBudget>& budget =
+      account == nullptr ? budget_ : account->memory();
   absl::StatusOr<std::unique_ptr<MemoryBudget::Reservation>> reservation =
-      budget_->Reserve(*bytes);
+      stored.has_value() ? budget->ReserveBeyond(*bytes)
+                         : budget->Reserve(*bytes);
   if (!reservation.ok()) return reservation.status();
   options.set_memory_bytes(*bytes);
   const std::string id(absl::StripPrefix(options.name(), kPrefix));
@@ -174,7 +188,8 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   parts.on_commit = options_.on_commit;
   parts.committers = &committers_;
   parts.reservation = *std::move(reservation);
-  parts.budget = budget_;
+  parts.use = std::move(use);
+  parts.budget = budget;
   parts.clock = options_.clock;
   parts.max_chunk_bytes = options_.limits.max_chunk_bytes;
   parts.state = std::move(state);
@@ -231,7 +246,11 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::TakeUp(
   if (!intact.ok()) return intact;
   v1::Session options = WithOptions(created, record.options());
   FillWireTypes(&options);  // A file may be older than they are.
-  return Make(std::move(options), *std::move(file), std::move(record));
+  // What is stored is its owner's, whatever his limits are now.
+  const std::string owner = options.owner();
+  return Make(std::move(options),
+              owner.empty() ? nullptr : callers_.Find(owner), *std::move(file),
+              std::move(record));
 }
 
 absl::Status SessionRegistry::WithCheckpoint(const absl::Status& status,
@@ -372,14 +391,31 @@ absl::StatusOr<std::unique_ptr<RankStream>> SessionRegistry::Join(
 }
 
 absl::StatusOr<std::unique_ptr<CombineCall>> SessionRegistry::StartCombine(
-    const v1::CombineHeader& header) {
+    const v1::CombineHeader& header,
+    const std::shared_ptr<CallerAccount>& account) {
   {
     absl::MutexLock lock(&mutex_);
     const absl::Status open = CheckOpen();
     if (!open.ok()) return open;
   }
-  return CombineCall::Start(header, {&options_.limits, options_.kernels,
-                                     budget_.get(), &committers_});
+  const std::shared_ptr<MemoryBudget>& budget =
+      account == nullptr ? budget_ : account->memory();
+  return CombineCall::Start(
+      header, {&options_.limits, options_.kernels, budget.get(), &committers_});
+}
+
+absl::StatusOr<std::vector<v1::SessionStatistics>>
+SessionRegistry::ReadStatistics(absl::string_view name) const {
+  std::vector<v1::SessionStatistics> all;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [each, session] : sessions_) {
+    if (!name.empty() && each != name) continue;
+    v1::SessionStatistics& message = all.emplace_back();
+    message.set_session(each);
+    *message.mutable_statistics() = session->statistics().Read();
+  }
+  if (all.empty() && !name.empty()) return NotFound(name);
+  return all;
 }
 
 std::vector<std::string> SessionRegistry::ReapIdle() {
@@ -454,6 +490,15 @@ void SessionRegistry::Describe(v1::ServerInfo* info) const {
   info->set_memory_budget_bytes(limits.memory_budget_bytes);
   info->set_memory_reserved_bytes(budget_->reserved_bytes());
   info->set_max_chunk_bytes(limits.max_chunk_bytes);
+  const CallerLimits& per_caller = limits.per_caller;
+  info->set_max_streams_per_caller(per_caller.max_streams.value_or(0));
+  info->set_max_sessions_per_caller(per_caller.max_sessions.value_or(0));
+  info->set_memory_budget_per_caller_bytes(
+      per_caller.memory_budget_bytes.value_or(0));
+  info->set_max_step_rate_per_caller(per_caller.max_step_rate.value_or(0));
+  const MemoryInfo memory = options_.kernels->memory();
+  info->set_device_memory_bytes(memory.total_bytes);
+  info->set_device_memory_free_bytes(memory.free_bytes);
   FillDuration(limits.default_idle_ttl, info->mutable_default_idle_ttl());
   absl::MutexLock lock(&mutex_);
   info->set_sessions(static_cast<uint32_t>(sessions_.size()));

@@ -31,8 +31,10 @@
 #include "concord/v1/combine.pb.h"
 #include "concord/v1/server_info.pb.h"
 #include "concord/v1/session.pb.h"
+#include "concord/v1/statistics.pb.h"
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/kernels.h"
+#include "server/session/caller_account.h"
 #include "server/session/clock.h"
 #include "server/session/combine_call.h"
 #include "server/session/committer.h"
@@ -80,8 +82,11 @@ class SessionRegistry {
   // ALREADY_EXISTS, SESSION_EXISTS where the name is taken: metadata "uid",
   // and "field", "value", "existing" when an option differs.
   // `owner`: of the new session, as Session.owner.
-  absl::StatusOr<v1::Session> Create(const v1::CreateSessionRequest& request,
-                                     absl::string_view owner = "");
+  // `account`: who is billed for it, unless null; refuses what is beyond his
+  // limits.
+  absl::StatusOr<v1::Session> Create(
+      const v1::CreateSessionRequest& request, absl::string_view owner = "",
+      const std::shared_ptr<CallerAccount>& account = nullptr);
 
   // `name` is "sessions/{id}".
   absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name);
@@ -117,8 +122,20 @@ class SessionRegistry {
       const v1::Join& join,
       std::function<void(const absl::Status& reason)> cancel_stream);
 
+  // `account`: as Create's.
   absl::StatusOr<std::unique_ptr<CombineCall>> StartCombine(
-      const v1::CombineHeader& header);
+      const v1::CombineHeader& header,
+      const std::shared_ptr<CallerAccount>& account = nullptr);
+
+  // Of all sessions, or of the one of that name: what was counted, by name.
+  // SESSION_NOT_FOUND; one that was put away is not brought back for it.
+  absl::StatusOr<std::vector<v1::SessionStatistics>> ReadStatistics(
+      absl::string_view name = "") const;
+
+  // Who uses the server, with the limits of `Limits::per_caller`.
+  CallerAccounts& callers() { return callers_; }
+
+  absl::Time Now() const { return options_.clock->Now(); }
 
   // Deletes sessions that were idle for their idle_ttl and fails rounds that
   // are past their deadline; returns the names of what it deleted. A session
@@ -155,8 +172,8 @@ class SessionRegistry {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reserves memory and makes the session of `options`, new or as stored.
   absl::StatusOr<std::shared_ptr<Session>> Make(
-      v1::Session options, std::shared_ptr<StateFile> state,
-      std::optional<state::Record> stored)
+      v1::Session options, const std::shared_ptr<CallerAccount>& account,
+      std::shared_ptr<StateFile> state, std::optional<state::Record> stored)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsTaken(const std::string& name) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -165,6 +182,7 @@ class SessionRegistry {
 
   const Options options_;
   const std::shared_ptr<MemoryBudget> budget_;
+  CallerAccounts callers_;
   mutable absl::Mutex mutex_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);

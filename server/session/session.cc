@@ -5,8 +5,10 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/util/time_util.h"
 #include "operators/errors.h"
 #include "proto/options/element_type.h"
+#include "server/session/messages.h"
 #include "server/session/options.h"
 #include "server/session/stored_session.h"
 
@@ -15,11 +17,6 @@ namespace {
 
 // Incarnations of a rank that are remembered after they were replaced.
 constexpr size_t kReplacedIncarnations = 16;
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) +
-         absl::Nanoseconds(duration.nanos());
-}
 
 absl::Status Draining() {
   return MakeError(absl::StatusCode::kUnavailable, {"DRAINING", "", "", "", {}},
@@ -99,6 +96,12 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(Parts parts) {
   const absl::Status added = gathered->AddMemory(GatheredVectors(options));
   if (!added.ok()) return added;
   session->gathered_ = std::move(gathered);
+  if (session->parts_.checkpoints != nullptr) {
+    absl::StatusOr<CheckpointFile> newest =
+        session->parts_.checkpoints->Newest();
+    absl::MutexLock lock(&session->mutex_);
+    if (newest.ok()) session->newest_checkpoint_ = *newest;
+  }
   if (session->parts_.state != nullptr) {
     absl::MutexLock lock(&session->mutex_);
     if (record.has_value()) session->TakeUp(*record);
@@ -180,8 +183,11 @@ v1::Session Session::DescribeLocked() const {
   v1::Session message = current_;
   message.set_epoch(epoch_);
   message.set_committed_step(committed_step_);
-  if (checkpoint_.has_value()) {
-    message.set_last_checkpoint_step(checkpoint_->step);
+  if (newest_checkpoint_.has_value()) {
+    message.set_last_checkpoint_step(newest_checkpoint_->step);
+    *message.mutable_last_checkpoint_time() =
+        google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
+            absl::ToUnixNanos(newest_checkpoint_->create_time));
   }
   message.set_joined_ranks(absl::c_count_if(
       ranks_, [](const RankSlot& slot) { return slot.stream != nullptr; }));

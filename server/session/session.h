@@ -48,6 +48,7 @@
 #include "operators/kernels/kernels.h"
 #include "operators/momentum/gathered_rows.h"
 #include "operators/momentum/momentum_operator.h"
+#include "server/session/caller_account.h"
 #include "server/session/checkpoint.h"
 #include "server/session/clock.h"
 #include "server/session/committer.h"
@@ -56,6 +57,7 @@
 #include "server/session/phase.h"
 #include "server/session/rank_stream.h"
 #include "server/session/round.h"
+#include "server/session/statistics.h"
 #include "server/session/update.h"
 #include "server/session/vector_mirror.h"
 #include "server/storage/checkpoint_directory.h"
@@ -71,6 +73,8 @@ class Session : public std::enable_shared_from_this<Session> {
     std::shared_ptr<Kernels> kernels;
     CommitterPool* committers = nullptr;
     std::unique_ptr<MemoryBudget::Reservation> reservation;
+    // Whose session it is, if anybody's.
+    std::unique_ptr<CallerAccount::Use> use;
     std::shared_ptr<MemoryBudget> budget;  // For what comes on top.
     const Clock* clock = nullptr;
     uint64_t max_chunk_bytes = 0;
@@ -146,6 +150,10 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Says that the session is in use.
   void Touch();
+
+  // What its streams and steps were. Steps count themselves; the rpc room
+  // counts the rest.
+  Statistics& statistics() { return statistics_; }
 
   // The last committed state, while steps go on.
   absl::StatusOr<SessionSnapshot> Snapshot()
@@ -357,6 +365,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::optional<HalfType> update_half_;
   const std::shared_ptr<UpdatePool> updates_;
   const std::shared_ptr<Diagnostics> diagnostics_;
+  Statistics statistics_;
   // Where commits go that cannot go into the update (write_update.h).
   std::unique_ptr<DeviceMemory> device_update_;
   // Of a durable session on such a device; null: the file is its memory.
@@ -387,6 +396,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // The newest checkpoint that this process has written, and of which epoch.
   std::optional<CheckpointFile> checkpoint_ ABSL_GUARDED_BY(mutex_);
   uint64_t checkpoint_epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  // The newest one that there is, whoever has written it.
+  std::optional<CheckpointFile> newest_checkpoint_ ABSL_GUARDED_BY(mutex_);
   absl::Time last_checkpoint_at_ ABSL_GUARDED_BY(mutex_);
   bool checkpoint_asked_for_ ABSL_GUARDED_BY(mutex_) = false;
   bool checkpointing_ ABSL_GUARDED_BY(mutex_) = false;

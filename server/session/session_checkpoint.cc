@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "operators/errors.h"
 #include "server/session/checkpoint.h"
+#include "server/session/messages.h"
 #include "server/session/options.h"
 #include "server/session/session.h"
 #include "server/session/write_update.h"
@@ -74,6 +75,7 @@ absl::StatusOr<CheckpointFile> Session::Checkpoint() {
     last_checkpoint_at_ = parts_.clock->Now();
     if (written.has_value()) {
       checkpoint_ = written;
+      newest_checkpoint_ = written;
       checkpoint_epoch_ = epoch;
     }
     Wake();
@@ -115,8 +117,7 @@ bool Session::CheckpointIsDue() const {
   if (policy.every_steps() > 0 && committed_step_ % policy.every_steps() == 0) {
     return true;
   }
-  const absl::Duration every = absl::Seconds(policy.every().seconds()) +
-                               absl::Nanoseconds(policy.every().nanos());
+  const absl::Duration every = ToDuration(policy.every());
   return every > absl::ZeroDuration() &&
          parts_.clock->Now() - last_checkpoint_at_ >= every;
 }

@@ -1,9 +1,11 @@
 #include "client/cpp/retry.h"
 
+#include <functional>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "operators/errors.h"
+#include "proto/wire/retry_delay.h"
 
 namespace concord {
 namespace {
@@ -69,6 +71,42 @@ TEST(Retry, ReasonsDecideAsTheContractSays) {
         absl::ResourceExhaustedError("larger than max")}) {
     EXPECT_FALSE(IsWorthRetrying(status, 1, true)) << status;
   }
+}
+
+TEST(Retry, AnErrorThatSaysHowLongToWaitIsWorthWaitingFor) {
+  const absl::Status told = MakeError(
+      absl::StatusCode::kResourceExhausted,
+      {"LIMIT_EXCEEDED", "", "", "", {{"limit", "x"}, {kRetryDelay, "2.5s"}}});
+  EXPECT_EQ(RetryDelay(told), absl::Milliseconds(2500));
+  EXPECT_TRUE(IsWorthRetrying(told, 1, /*joined=*/false));
+  const absl::Status silent =
+      MakeError(absl::StatusCode::kResourceExhausted,
+                {"LIMIT_EXCEEDED", "", "", "", {{"limit", "x"}}});
+  EXPECT_EQ(RetryDelay(silent), absl::ZeroDuration());
+  EXPECT_FALSE(IsWorthRetrying(silent, 1, /*joined=*/false));
+  EXPECT_TRUE(IsWorthRetrying(silent, 1, /*joined=*/true));
+  for (const char* text : {"", "soon", "-1s"}) {
+    EXPECT_EQ(RetryDelay(MakeError(
+                  absl::StatusCode::kResourceExhausted,
+                  {"LIMIT_EXCEEDED", "", "", "", {{kRetryDelay, text}}})),
+              absl::ZeroDuration())
+        << text;
+  }
+}
+
+TEST(Retry, APauseIsAsLongAsTheServerAsks) {
+  RetryOptions options = Options();
+  options.initial_backoff = absl::Milliseconds(1);
+  Backoff backoff(options);
+  const std::function<bool()> never;
+  const Limit limit(absl::Seconds(30), never);
+  Tries tries(&backoff, /*max_attempts=*/0, limit);
+  const absl::Time begun_at = absl::Now();
+  absl::Status status =
+      MakeError(absl::StatusCode::kResourceExhausted,
+                {"LIMIT_EXCEEDED", "", "", "", {{kRetryDelay, "60ms"}}});
+  EXPECT_TRUE(tries.Again(&status, /*worth_retrying=*/true));
+  EXPECT_GE(absl::Now() - begun_at, absl::Milliseconds(60));
 }
 
 }  // namespace

@@ -125,7 +125,8 @@ def test_every_command_and_flag_is_in_the_other_shells_completions(shell):
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory):
     """The metrics of a server that has done a step."""
-    server = Server(tmp_path_factory.mktemp("metrics"), "--metrics-listen=127.0.0.1:0")
+    place = tmp_path_factory.mktemp("metrics")
+    server = Server(place, "--metrics-listen=127.0.0.1:0", f"--state-dir={place}/state")
     try:
         with concord.Session(server.tcp, "heat", num_vectors=1, num_parameters=10) as session:
             session.step({0: torch.ones(10)})

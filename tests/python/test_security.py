@@ -416,6 +416,27 @@ def test_a_token_is_not_sent_where_it_could_be_read(monkeypatch):
     assert refused.value.field == "tls"
 
 
+def documented_refusals():
+    """Reason -> status, of the table in docs/SECURITY.md."""
+    text = (ROOT / "docs/SECURITY.md").read_text()
+    table = text.split("| attempt | status | reason |\n")[1].split("\n\n")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]
+    ]
+    return {
+        reason.strip("`"): status.partition("`, ")[0].strip("`")
+        for _, status, reason in rows
+        if reason
+    }
+
+
+def test_the_documented_table_is_what_is_tested():
+    tested = {reason: error.code for _, _, error, reason in attempts().values()}
+    documented = documented_refusals()
+    assert documented.pop("INVALID_OPTION") == InvalidArgumentError.code  # Below.
+    assert documented == tested
+
+
 # ---- What a server does not begin with ----------------------------------------------
 
 

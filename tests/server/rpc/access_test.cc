@@ -10,6 +10,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
+#include "server/rpc/gate.h"
+#include "tests/server/session/one_limit.h"
 
 namespace concord {
 namespace {
@@ -199,6 +201,69 @@ TEST_F(Access, WhatIsWrongWithAFileIsSaidWithoutItsSecrets) {
   std::filesystem::remove(path_);
   EXPECT_EQ(GetErrorDetail(AccessControl::Load(path_).status())->field,
             "token_file");
+}
+
+TEST_F(Access, ATokenMayHaveLimitsOfItsOwn) {
+  const auto access = Load(R"({"tokens": [
+    {"name": "all", "token": "0123456789-all-limits", "grants": [],
+     "limits": {"max_streams": 3, "max_sessions": 0,
+                "memory_budget_bytes": 5000000000, "max_step_rate": 0.5}},
+    {"name": "one", "token": "0123456789-one-limit", "grants": [],
+     "limits": {"max_streams": 3}},
+    {"name": "none", "token": "0123456789-without", "grants": []}]})");
+  EXPECT_EQ(Find(*access, "0123456789-all-limits")->limits(),
+            (CallerLimits{3, 0, 5'000'000'000, 0.5}));
+  EXPECT_EQ(Find(*access, "0123456789-one-limit")->limits(),
+            OneLimit(&CallerLimits::max_streams, 3));
+  EXPECT_EQ(Find(*access, "0123456789-without")->limits(), CallerLimits());
+}
+
+TEST_F(Access, LimitsThatMakeNoSenseAreNamed) {
+  const struct {
+    const char* limits;
+    const char* field;
+  } files[] = {
+      {"[]", "limits"},
+      {R"({"max_steps": 1})", "limits"},
+      {R"({"max_streams": -1})", "limits.max_streams"},
+      {R"({"max_streams": 1.5})", "limits.max_streams"},
+      {R"({"max_streams": 4294967296})", "limits.max_streams"},
+      {R"({"max_sessions": "2"})", "limits.max_sessions"},
+      {R"({"memory_budget_bytes": "8GB"})", "limits.memory_budget_bytes"},
+      {R"({"max_step_rate": -0.5})", "limits.max_step_rate"},
+      {R"({"max_step_rate": null})", "limits.max_step_rate"},
+  };
+  for (const auto& file : files) {
+    Write(absl::StrCat(R"({"tokens": [{"name": "a", "grants": [],
+                           "token": "0123456789-secret", "limits": )",
+                       file.limits, "}]}"));
+    const auto detail = GetErrorDetail(AccessControl::Load(path_).status());
+    ASSERT_TRUE(detail.has_value()) << file.limits;
+    EXPECT_EQ(detail->field, absl::StrCat("token_file.tokens[0].", file.field));
+  }
+}
+
+TEST(AccountName, IsTheCallersNameElseHisMachine) {
+  const struct {
+    const char* name;
+    const char* peer;
+    const char* account;
+  } visits[] = {
+      {"heat-workers", "ipv4:10.0.0.7:43071", "heat-workers"},
+      {"", "ipv4:10.0.0.7:43071", "10.0.0.7"},
+      {"", "ipv6:%5B2001:db8::7%5D:43071", "2001:db8::7"},
+      {"", "ipv4:127.0.0.1:43071", "local"},
+      {"", "ipv6:%5B::1%5D:43071", "local"},
+      {"", "unix:/run/concord.sock", "local"},
+      {"", "unix:", "local"},
+      {"", "local", "local"},
+  };
+  for (const auto& visit : visits) {
+    EXPECT_EQ(
+        AccountName({"Step", visit.peer, Caller::Trusted(visit.name), {}}),
+        visit.account)
+        << visit.peer;
+  }
 }
 
 TEST_F(Access, ATokensSha256StandsForIt) {

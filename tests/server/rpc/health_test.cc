@@ -52,6 +52,20 @@ TEST(Health, AWatchTellsOfTheDrainAndEndsWithTheServer) {
   drain.join();
 }
 
+TEST(Health, EveryServiceThatIsServedHasAnAnswer) {
+  TestServer server;
+  const auto stub = grpc::health::v1::Health::NewStub(server.Connect());
+  for (const char* name : {"", "concord.v1.Concord", "grpc.health.v1.Health",
+                           "grpc.reflection.v1alpha.ServerReflection"}) {
+    HealthCheckRequest request;
+    request.set_service(name);
+    HealthCheckResponse response;
+    grpc::ClientContext context;
+    EXPECT_TRUE(stub->Check(&context, request, &response).ok()) << name;
+    EXPECT_EQ(response.status(), HealthCheckResponse::SERVING) << name;
+  }
+}
+
 TEST(Health, AnUnknownServiceIsNamed) {
   TestServer server;
   HealthCheckRequest request;

@@ -94,7 +94,7 @@ TEST(Metrics, ARoundIsOneStepAndOneAnswerPerRank) {
         3)
         << phase;
   }
-  for (const char* phase : {"receive", "wait", "send"}) {
+  for (const char* phase : {"receive", "ingest", "wait", "send"}) {
     EXPECT_EQ(
         Value(text, absl::StrCat("concord_step_phase_seconds_count{phase=\"",
                                  phase, "\"}")),
@@ -139,20 +139,40 @@ TEST(Metrics, EveryOutcomeHasACounter) {
   result.set_warming_up(true);
   metrics.CountStep(result, trailer);
   v1::StepResult answer;
-  metrics.CountAnswer(answer, {}, absl::Milliseconds(1));
+  metrics.CountAnswer(answer, {}, absl::ZeroDuration(), absl::Milliseconds(1));
   answer.set_repeated(true);
-  metrics.CountAnswer(answer, {}, absl::Milliseconds(1));
+  metrics.CountAnswer(answer, {}, absl::ZeroDuration(), absl::Milliseconds(1));
   answer.set_dropped(true);
-  metrics.CountAnswer(answer, {}, absl::Milliseconds(1));
+  metrics.CountAnswer(answer, {}, absl::ZeroDuration(), absl::Milliseconds(1));
   metrics.CountCheckpoint(true);
   metrics.CountCheckpoint(false);
   for (const char* reason :
        {"TOKEN_MISSING", "TOKEN_UNKNOWN", "RIGHT_MISSING", "NOT_OWNER"}) {
     metrics.CountDenied(reason);
   }
+  for (const char* limit :
+       {"max_sessions", "max_vectors", "max_parameters", "max_streams",
+        "memory_budget_bytes", "max_streams_per_caller",
+        "max_sessions_per_caller", "memory_budget_per_caller_bytes",
+        "max_step_rate_per_caller"}) {
+    metrics.CountLimited(
+        MakeError(absl::StatusCode::kResourceExhausted,
+                  {"LIMIT_EXCEEDED", "", "", "", {{"limit", limit}}}));
+  }
+  metrics.CountLimited(absl::OkStatus());
+  metrics.CountLimited(absl::ResourceExhaustedError("of the device's"));
   const std::string text = Text(metrics);
   for (const char* name :
-       {"concord_steps_total{outcome=\"in_conflict\"}",
+       {"concord_limited_total{limit=\"max_sessions\"}",
+        "concord_limited_total{limit=\"max_vectors\"}",
+        "concord_limited_total{limit=\"max_parameters\"}",
+        "concord_limited_total{limit=\"max_streams\"}",
+        "concord_limited_total{limit=\"memory_budget_bytes\"}",
+        "concord_limited_total{limit=\"max_streams_per_caller\"}",
+        "concord_limited_total{limit=\"max_sessions_per_caller\"}",
+        "concord_limited_total{limit=\"memory_budget_per_caller_bytes\"}",
+        "concord_limited_total{limit=\"max_step_rate_per_caller\"}",
+        "concord_steps_total{outcome=\"in_conflict\"}",
         "concord_steps_total{outcome=\"conflict_free\"}",
         "concord_steps_total{outcome=\"stationary\"}",
         "concord_steps_total{outcome=\"warming_up\"}",
@@ -171,6 +191,43 @@ TEST(Metrics, EveryOutcomeHasACounter) {
   EXPECT_EQ(Value(text, "concord_step_phase_seconds_count{phase=\"send\"}"), 3);
   EXPECT_EQ(Value(text, "concord_step_phase_seconds_count{phase=\"receive\"}"),
             0);
+}
+
+TEST(Metrics, ACheckpointsAgeIsThatOfTheNewestOrOfTheSession) {
+  Metrics metrics;
+  Metrics::Facts facts;
+  facts.now = absl::FromUnixSeconds(1000);
+  const auto add = [&](const char* name, v1::Durability durability) {
+    v1::Session& session = facts.sessions.emplace_back();
+    session.set_name(name);
+    session.set_durability(durability);
+    session.mutable_create_time()->set_seconds(400);
+  };
+  add("with", v1::DURABILITY_STEP);
+  facts.sessions.back().mutable_last_checkpoint_time()->set_seconds(990);
+  facts.sessions.back().mutable_last_checkpoint_time()->set_nanos(500'000'000);
+  add("none_yet", v1::DURABILITY_CHECKPOINT);
+  add("never", v1::DURABILITY_NONE);
+  const std::string text = metrics.Text([&] { return facts; });
+  const auto age = [&](const std::string& name) {
+    return Value(text,
+                 absl::StrCat("concord_session_checkpoint_age_seconds{session="
+                              "\"",
+                              name, "\"}"));
+  };
+  EXPECT_EQ(age("with"), 9.5);
+  EXPECT_EQ(age("none_yet"), 600);
+  EXPECT_EQ(age("never"), -1);
+}
+
+TEST(Metrics, TheDevicesMemoryIsThere) {
+  TestServer server(ServeMetrics);
+  const std::string text = Scrape(&server);
+  const double all = Value(text, "concord_device_memory_bytes{device=\"cpu\"}");
+  const double free =
+      Value(text, "concord_device_memory_free_bytes{device=\"cpu\"}");
+  EXPECT_GT(free, 0);
+  EXPECT_GT(all, free);
 }
 
 TEST(Metrics, SessionsAreReadOverAllPages) {

@@ -46,6 +46,7 @@ WireError ReadError(const grpc::Status& status) {
   for (const auto& any : details.details()) {
     google::rpc::ErrorInfo info;
     google::rpc::BadRequest bad_request;
+    google::rpc::RetryInfo retry;
     if (any.UnpackTo(&info)) {
       EXPECT_EQ(info.domain(), "concord");
       error.reason = info.reason();
@@ -53,6 +54,9 @@ WireError ReadError(const grpc::Status& status) {
       error.value = error.metadata["value"];
     } else if (any.UnpackTo(&bad_request)) {
       error.field = bad_request.field_violations(0).field();
+    } else if (any.UnpackTo(&retry)) {
+      error.retry_delay = absl::Seconds(retry.retry_delay().seconds()) +
+                          absl::Nanoseconds(retry.retry_delay().nanos());
     }
   }
   return error;

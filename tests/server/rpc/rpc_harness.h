@@ -29,6 +29,7 @@ struct WireError {
   absl::StatusCode code;
   std::string reason, field, value;
   std::map<std::string, std::string> metadata;
+  absl::Duration retry_delay;  // Of google.rpc.RetryInfo; 0: there is none.
   size_t detail_bytes = 0;
 };
 WireError ReadError(const grpc::Status& status);

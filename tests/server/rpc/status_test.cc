@@ -6,6 +6,7 @@
 #include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
+#include "proto/wire/retry_delay.h"
 #include "tests/server/rpc/rpc_harness.h"
 
 namespace concord {
@@ -34,6 +35,19 @@ TEST(ToGrpc, StaysWithinItsBytesWhateverTheTexts) {
   EXPECT_LE(status.error_details().size(), kMaxDetailBytes);
   EXPECT_LE(status.error_message().size(), 1024);
   EXPECT_EQ(ReadError(status).reason, "INVALID_OPTION");
+}
+
+TEST(ToGrpc, ADelayIsRetryInfo) {
+  ErrorDetail detail{"LIMIT_EXCEEDED", "", "", "", {{kRetryDelay, "1.25s"}}};
+  const WireError error = ReadError(
+      ToGrpc(MakeError(absl::StatusCode::kResourceExhausted, detail)));
+  EXPECT_EQ(error.retry_delay, absl::Milliseconds(1250));
+  EXPECT_EQ(error.metadata.at(kRetryDelay), "1.25s");
+  detail.metadata[0].second = "soon";
+  EXPECT_EQ(
+      ReadError(ToGrpc(MakeError(absl::StatusCode::kResourceExhausted, detail)))
+          .retry_delay,
+      absl::ZeroDuration());
 }
 
 TEST(ToGrpc, AnOrdinaryErrorHasNoDetails) {

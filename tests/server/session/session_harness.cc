@@ -207,7 +207,8 @@ Harness::Harness(
     std::shared_ptr<Kernels> kernels)
     : registry({.kernels = std::move(kernels),
                 .limits = {.default_durability = v1::DURABILITY_STEP,
-                           .has_state_directory = true},
+                           .has_state_directory = true,
+                           .per_caller = {}},
                 .clock = &clock,
                 .storage = storage,
                 .on_checkpoint = std::move(on_checkpoint),
