@@ -117,6 +117,7 @@ class RemoteSession:
         chunk_bytes: int = 0,
         shared_memory: bool = True,
         timeout: float = 20.0,
+        traceparent: str = "",
     ) -> None: ...
     def step(
         self,
@@ -130,6 +131,7 @@ class RemoteSession:
         timeout: float,
         as_sent: bool = False,
         into: int = 0,
+        traceparent: str = "",
     ) -> tuple[ResultBuffer, Found]: ...  # None, Found where `into` says where to.
     def update(self, options: Options, timeout: float) -> None: ...
     def accumulate(

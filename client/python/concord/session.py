@@ -21,7 +21,7 @@ from typing import Any, Optional, Union
 
 import torch
 
-from concord import _native, _process, _state
+from concord import _native, _process, _state, _trace
 from concord._embedded import check_rows, dtype_name
 from concord._inputs import Rows, parse_gradients, parse_indexes, parse_losses
 from concord._options import (
@@ -89,6 +89,9 @@ class Session:
         restore_from: Checkpoint that a new session begins with,
             "sessions/{id}/checkpoints/{step}".
         resume_step: Last step that was applied, for a worker that carries on.
+        traceparent: The trace that the session's calls belong to, as W3C writes it; the
+            server's log names it. Default: OpenTelemetry's current span when the session
+            is connected, or the environment's TRACEPARENT.
 
     Closing (close, `with`, garbage collection) keeps the session on the server;
     `delete` ends it. A pickled Session is a handle on the same session at the
@@ -131,6 +134,7 @@ class Session:
         gradient_type: Union[str, torch.dtype, None] = None,
         update_type: Union[str, torch.dtype, None] = None,
         update_cosines: bool = False,
+        traceparent: str = "",
     ) -> None:
         address = resolve_server(server)
         if address is None:
@@ -183,6 +187,7 @@ class Session:
         self._travels = None
         if gradient_type is not None:
             self._travels = WIRE_DTYPES[wire_type("gradient_type", gradient_type)]
+        self._traceparent = traceparent
         # What is known of the session: uid, epoch, resume_step.
         self._known: dict[str, Any] = {}
         if resume_step is not None:
@@ -221,6 +226,7 @@ class Session:
         deadline: Optional[float] = None,
         sample_weights: Optional[Mapping[int, float]] = None,
         active: Optional[Sequence[int]] = None,
+        traceparent: str = "",
     ) -> StepResult:
         """One step: brings gradients and losses, waits for the other ranks.
 
@@ -233,6 +239,9 @@ class Session:
                 of one loss; default 1.
             active: The losses that count in this step's combination; None: all. Ranks
                 that name any name the same ones.
+            traceparent: The trace that the step belongs to, as W3C writes it; default:
+                OpenTelemetry's current span. The server's log tells of a step whose
+                trace is sampled.
         """
         indexes, rows = self._gradients(grads)
         loss_indexes, values = self._losses(losses, indexes)
@@ -242,7 +251,7 @@ class Session:
             if not counting:
                 raise invalid("INVALID_OPTION", "active", "none", "at least one loss, or None")
         update, found = self.step_rows(
-            indexes, rows, loss_indexes, values, deadline, sample_weights, counting
+            indexes, rows, loss_indexes, values, deadline, sample_weights, counting, traceparent
         )
         return step_result(found.as_dict(), update)
 
@@ -255,6 +264,7 @@ class Session:
         deadline: Optional[float] = None,
         sample_weights: Optional[Mapping[int, float]] = None,
         active: Sequence[int] = (),
+        traceparent: str = "",
     ) -> tuple[torch.Tensor, _native.Found]:
         """As `step`, with inputs that are checked already; nothing is looked at."""
         native = self._live(rows)
@@ -273,6 +283,7 @@ class Session:
             _DEADLINE if deadline is None else deadline,
             _as_sent(sent, native),
             0 if landing is None else landing.data_ptr(),
+            traceparent or _trace.current(),
         )
         if landing is not None:
             assert rows is not None
@@ -366,6 +377,7 @@ class Session:
             options=options,
             rank=self.rank,
             timeout=timeout,
+            traceparent=self._traceparent or _trace.current(),
             **self._settings,
             **self._known,
         )
@@ -587,6 +599,7 @@ class RemoteBackend:
         buffer, self._found = native.step(
             [index], [address], _ONE, _NONE, _NONE, _NONE, _NONE,
             _DEADLINE if self._deadline is None else self._deadline,
+            False, 0, _trace.current(),
         )  # fmt: skip
         return buffer
 

@@ -32,7 +32,7 @@ std::unique_ptr<RemoteSession> OpenSession(
     const std::string& session_options, const std::string& restore_from,
     uint32_t rank, const std::string& uid, uint64_t epoch,
     std::optional<uint64_t> resume_step, size_t chunk_bytes, bool shared_memory,
-    double timeout) {
+    double timeout, const std::string& traceparent) {
   RemoteSettings settings{.server = server,
                           .session_id = session_id,
                           .options = std::move(options),
@@ -40,7 +40,9 @@ std::unique_ptr<RemoteSession> OpenSession(
                           .restore_from = restore_from,
                           .worker = {},
                           .chunk_bytes = chunk_bytes,
-                          .shared_memory = shared_memory};
+                          .shared_memory = shared_memory,
+                          .traceparent = {}};
+  settings.traceparent = traceparent;
   settings.worker.rank = rank;
   settings.worker.uid = uid;
   settings.worker.epoch = epoch;
@@ -102,10 +104,11 @@ nb::tuple Step(RemoteSession& session, const std::vector<int>& indexes,
                const std::vector<double>& losses,
                const std::vector<double>& loss_weights,
                const std::vector<int>& active, double timeout, bool as_sent,
-               uintptr_t into) {
+               uintptr_t into, const std::string& traceparent) {
   const std::vector<StepVector> contributions =
       ToVectors(session, indexes, addresses, sample_weights, as_sent);
-  const StepOptions options = ToStepOptions(active, timeout);
+  StepOptions options = ToStepOptions(active, timeout);
+  options.traceparent = traceparent;
   std::vector<StepLoss> values;
   for (size_t i = 0; i < loss_indexes.size(); ++i) {
     values.push_back({loss_indexes[i], losses.at(i), loss_weights.at(i)});
@@ -197,11 +200,13 @@ void BindSession(nb::module_& module) {
            nb::arg("restore_from") = "", nb::arg("rank") = 0,
            nb::arg("uid") = "", nb::arg("epoch") = 0,
            nb::arg("resume_step") = nb::none(), nb::arg("chunk_bytes") = 0,
-           nb::arg("shared_memory") = true, nb::arg("timeout") = 20.0)
+           nb::arg("shared_memory") = true, nb::arg("timeout") = 20.0,
+           nb::arg("traceparent") = "")
       .def("step", &Step, nb::arg("indexes"), nb::arg("addresses"),
            nb::arg("sample_weights"), nb::arg("loss_indexes"),
            nb::arg("losses"), nb::arg("loss_weights"), nb::arg("active"),
-           nb::arg("timeout"), nb::arg("as_sent") = false, nb::arg("into") = 0)
+           nb::arg("timeout"), nb::arg("as_sent") = false, nb::arg("into") = 0,
+           nb::arg("traceparent") = "")
       .def(
           "update",
           [](RemoteSession& session, const OperatorOptions& options,

@@ -37,6 +37,9 @@ absl::StatusOr<std::unique_ptr<RemoteSession>> RemoteSession::Open(
     const CallOptions& call) {
   ClientOptions client_options = ClientOptionsFromEnvironment();
   client_options.shared_memory = settings.shared_memory;
+  if (!settings.traceparent.empty()) {
+    client_options.traceparent = settings.traceparent;
+  }
   if (settings.chunk_bytes > 0) {
     client_options.chunk_bytes = settings.chunk_bytes;
   }

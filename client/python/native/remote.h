@@ -32,6 +32,7 @@ struct RemoteSettings {
   WorkerOptions worker;    // `session` is filled from session_id.
   size_t chunk_bytes = 0;  // 0: the client's default.
   bool shared_memory = true;
+  std::string traceparent;  // Empty: the environment's, if there is one.
 };
 
 // Threads: any; one step at a time. Holds no Python object and needs no GIL.
