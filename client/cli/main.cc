@@ -10,6 +10,7 @@
 #include "client/cli/health_command.h"
 #include "client/cli/operators_command.h"
 #include "client/cli/sessions_command.h"
+#include "client/cli/statistics_command.h"
 #include "client/cli/watch_command.h"
 
 namespace concord {
@@ -63,8 +64,8 @@ int Main(int argc, char** argv) {
       "more: wrong arguments.");
   const Command commands[] = {
       MakeCompletionCommand(&app), MakeHealthCommand(&app),
-      MakeOperatorsCommand(&app), MakeSessionsCommand(&app),
-      MakeWatchCommand(&app)};
+      MakeOperatorsCommand(&app),  MakeSessionsCommand(&app),
+      MakeStatisticsCommand(&app), MakeWatchCommand(&app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -152,6 +152,33 @@ def test_sessions_are_tended_from_the_command_line(durable_server, tmp_path):
     assert run("sessions", "list", server, "--json").stdout == ""
 
 
+def test_statistics_tell_what_sessions_did_and_where_the_time_went(durable_server):
+    server = f"--server={durable_server.tcp}"
+    with concord.Session(durable_server.tcp, name="heat", num_vectors=2, num_parameters=3) as job:
+        job.step({0: torch.ones(3)})
+        for _ in range(3):
+            job.step({0: torch.ones(3), 1: torch.arange(3.0)})
+    told = json.loads(run("statistics", server, "--json").stdout)
+    assert told["total"]["steps"]["warming_up"] == "1"
+    assert told["total"]["steps"]["conflict_free"] == "3"
+    (session,) = told["sessions"]
+    assert session["session"] == "sessions/heat"
+    assert session["statistics"]["steps"] == told["total"]["steps"]
+    assert session["statistics"]["answers"]["update"] == "4"
+    for phase in ("receive", "ingest", "wait", "solve", "commit", "send"):
+        assert session["statistics"][phase]["count"] == "4"
+        assert session["statistics"][phase]["sum"].endswith("s")
+    text = run("statistics", server)
+    assert text.returncode == 0 and text.stdout.startswith("since 2")
+    counts, times = (part.splitlines() for part in text.stdout.split("\n\n")[1:])
+    assert [line.split("  ")[1] for line in counts[1:]] == ["the whole server", "sessions/heat"]
+    assert counts[2].split()[:6] == ["sessions/heat", "3", "0", "0", "1", "4"]
+    assert times[0].split() == ["mean", "receive", "ingest", "wait", "solve", "commit", "send"]
+    alone = run("statistics", "heat", server)
+    assert "the whole server" not in alone.stdout and "sessions/heat" in alone.stdout
+    assert run("statistics", "nowhere", server).returncode == 3
+
+
 def test_exit_codes_tell_scripts_what_was_wrong(server, tmp_path):
     assert run("health", f"--server={server.tcp}").stdout == "serving\n"
     assert run("health", f"--server=unix:{tmp_path}/nobody").returncode == 2
