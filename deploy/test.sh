@@ -73,6 +73,7 @@ check "ruff" .venv/bin/ruff check client tests deploy docs
 check "documentation as a site" deploy/docs.sh
 check_with clang-format "clang-format" check_format
 check_with promtool "alert rules" promtool check rules deploy/prometheus/alerts.yaml
+check_with promtool "when alerts fire" promtool test rules deploy/prometheus/alerts_test.yaml
 check_with shellcheck "shellcheck" shellcheck -x -P deploy deploy/*.sh deploy/*/*.sh .ci/run
 
 if ! $quick; then
