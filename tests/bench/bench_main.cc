@@ -90,8 +90,16 @@ absl::StatusOr<Row> MeasureEmbedded(const Flags& flags,
     floors.push_back(*floor);
     ratios.push_back(times->median / *floor);
   }
-  Row row{"embedded", n,  m, FigureOf(ours), (*step)->TakePhases(), {}, {},
-          {},         {}, {}};
+  Row row{copy != nullptr ? "gpu" : "embedded",
+          n,
+          m,
+          FigureOf(ours),
+          (*step)->TakePhases(),
+          {},
+          {},
+          {},
+          {},
+          {}};
   if (!floors.empty()) {
     row.floor = FigureOf(floors);
     row.ratio = Median(ratios);

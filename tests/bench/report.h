@@ -14,8 +14,9 @@
 namespace concord::bench {
 
 struct Row {
-  // "embedded", "streamed", "tls", "unix", "shared"; "round" and "round_tcp":
-  // of m ranks with one loss each, in shared memory and over TCP.
+  // "embedded", "gpu" (embedded there), "streamed", "tls", "unix", "shared";
+  // "round" and "round_tcp": of m ranks with one loss each, in shared memory
+  // and over TCP.
   std::string kind;
   size_t n = 0;
   int m = 0;

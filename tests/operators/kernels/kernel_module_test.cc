@@ -77,10 +77,10 @@ TEST(CudaModule, ThatIsMissingIsUnavailable) {
       AnyOf(HasSubstr("/nowhere/libconcord_cuda.so"), HasSubstr("NVIDIA")));
 }
 
-#ifdef CONCORD_CUDA_MODULE
+#ifdef CONCORD_WITH_CUDA
 TEST(CudaModule, RefusesADeviceThatIsNoGpu) {
   for (const char* device : {"cpu", "gpu"}) {
-    const auto kernels = LoadCudaKernels(device, CONCORD_CUDA_MODULE);
+    const auto kernels = LoadCudaKernels(device);
     EXPECT_EQ(kernels.status().code(), absl::StatusCode::kInvalidArgument);
     const auto detail = GetErrorDetail(kernels.status());
     ASSERT_TRUE(detail.has_value());
@@ -91,7 +91,7 @@ TEST(CudaModule, RefusesADeviceThatIsNoGpu) {
 
 // The 100th GPU is on no machine, so this holds with and without GPUs.
 TEST(CudaModule, SaysWhichGpuIsNotThere) {
-  const auto kernels = LoadCudaKernels("cuda:99", CONCORD_CUDA_MODULE);
+  const auto kernels = LoadCudaKernels("cuda:99");
   EXPECT_EQ(kernels.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(kernels.status().message()), HasSubstr("cuda:99"));
 }
