@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import importlib.util
 import json
@@ -151,14 +152,34 @@ def measure(
     torch.manual_seed(0)
     gradients = torch.randn(LOSSES, n).to(device)
     steps = contenders(n, servers, gram_torch, device)
-    for step in steps.values():
+    figures: dict[str, list[float]] = {name: [] for name in steps}
+    failed: dict[str, str] = {}
+
+    def run(name: str, work: Callable[[], Any]) -> Any:
+        """`work` of a contender; a peer that cannot do it is left out, and named."""
+        try:
+            return work()
+        except RuntimeError as error:
+            if name != "conflictfree":
+                raise
+            failed[name] = str(error).splitlines()[0]
+            figures.pop(name)
+            return None
+
+    def warm(step: Step) -> None:
         for index in range(LOSSES):
             step(index, gradients[index])
-    figures: dict[str, list[float]] = {name: [] for name in steps}
+
+    for name, step in steps.items():
+        run(name, functools.partial(warm, step))
     for _ in range(turns):
-        for name, step in steps.items():
-            figures[name].append(turn(step, gradients, reps))
+        for name in list(figures):
+            found = run(name, functools.partial(turn, steps[name], gradients, reps))
+            if found is not None:
+                figures[name].append(found)
     row: dict[str, Any] = {"n": n, "m": LOSSES, "steps_of_a_turn": reps}
+    if failed:
+        row["failed"] = failed
     for name, values in figures.items():
         row[name] = {
             "median": statistics.median(values),
@@ -200,11 +221,21 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         line = f"{row['n']:>9}"
         for name in names:
-            figure = row[name]
+            figure = row.get(name)
+            if figure is None:
+                line += f"{'failed':>28}"
+                continue
             cell = f"{figure['median']:.4g} [{figure['low']:.4g}, {figure['high']:.4g}]"
             line += f"{cell:>28}"
-        line += "".join(f"{row['factors'][pair]:>23.2f}x" for pair in pairs)
+        line += "".join(
+            f"{row['factors'][pair]:>23.2f}x"
+            if pair in row["factors"]
+            else f"{'-':>24}"
+            for pair in pairs
+        )
         lines.append(line)
+        for name, message in row.get("failed", {}).items():
+            lines.append(f"{'':>9}  {name} failed: {message}")
         for target in row["targets"]:
             verdict = "kept" if target["kept"] else "MISSED"
             lines.append(
