@@ -1,8 +1,9 @@
 """Draws docs/performance.md's plots and writes its tables, from measured figures.
 
 `.venv/bin/python docs/pictures/draw_performance.py`: reads docs/performance/*.json (what
-concord-bench and bench_python.py wrote with --json), draws the PNGs beside this file,
-and puts the tables between the page's markers. `--check` only compares the tables.
+concord-bench, bench_python.py and bench_methods.py wrote with --json), draws the PNGs
+beside this file, and puts the tables between the page's markers. `--check` only compares
+the tables.
 """
 
 from __future__ import annotations
@@ -92,12 +93,29 @@ def processes_table() -> str:
     return markdown(head, rows)
 
 
+def stateless_table() -> str:
+    rows = []
+    for row in load("stateless")["aggregation"]:
+        if not row["targets"]:
+            continue
+        least = {target["peer"]: target["at_least"] for target in row["targets"]}
+        for peer, factor in row["factors"].items():
+            rows.append(
+                [row["method"], milliseconds(row["concord"]), f"{row['off']['concord']:.0e}",
+                 peer, milliseconds(row[peer]), f"{row['off'][peer]:.0e}", f"{factor:.1f} x",
+                 f"≥ {least[peer]:.3g} x"]
+            )  # fmt: skip
+    head = ["method", "Concord, ms", "off by", "peer", "peer, ms", "off by", "faster", "aim"]
+    return markdown(head, rows)
+
+
 TABLES = {
     "engine": lambda: engine_table("engine"),
     "losses": lambda: engine_table("losses"),
     "threads": lambda: engine_table("threads"),
     "processes": processes_table,
     "python": python_table,
+    "stateless": stateless_table,
 }
 
 

@@ -1,12 +1,13 @@
-"""What the methods cost beside each other: streamed steps, and torchjd's calls.
+"""What the methods cost beside each other: streamed steps, and the peers' calls.
 
     python tests/bench/bench_methods.py [--json=FILE] [--only=streamed,aggregation]
 
 streamed: a step over TCP from Python at n = 1e7 under every method with
-coefficients, in turns with ConFIG's. aggregation: concord.aggregation and torchjd on
-one 3 x 1e7 matrix of float32, in turns; torchjd's UPGrad needs its solver (quadprog)
-installed. One thread each; a figure is the median of its turns. The solves alone:
-concord-bench --only=solve.
+coefficients, in turns with ConFIG's. aggregation: concord.aggregation, torchjd and (for
+ConFIG) conflictfree on one 3 x 1e7 matrix of float32, in turns, and how far each result
+is from torchjd's in float64; torchjd's UPGrad needs its solver (quadprog) installed. One
+thread each; a figure is the median of its turns. The solves alone: concord-bench
+--only=solve.
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ from concord import aggregation, methods
 torch.set_num_threads(1)
 
 Make = Callable[[], Any]
+
+# torchjd's options with which it gives the result that its name stands for (MGDA stops
+# after a few iterations else), and how many times faster than each peer ours is to be.
+AGGREGATORS: list[tuple[str, tuple[float, ...], dict[str, float]]] = [
+    ("UPGrad", (), {"torchjd": 1 / 0.6}),
+    ("MGDA", (1e-12, 10**5), {"torchjd": 1 / 0.6}),
+    ("ConFIG", (), {"torchjd": 1 / 0.6, "conflictfree": 40}),
+    ("IMTLG", (), {}),
+    ("Mean", (), {}),
+]
+SAME = 1e-6  # How far a result may be off.
 
 METHODS: dict[str, Make] = {
     "ConFIG, tracked": lambda: concord.ConFIGOperator(
@@ -93,46 +105,72 @@ def streamed(server: str, n: int, turns: int) -> list[dict[str, Any]]:
     return figures
 
 
+def off(value: torch.Tensor, truth: torch.Tensor) -> float:
+    """The norm of the difference over the norm."""
+    return float((value.double() - truth).norm() / truth.norm())
+
+
 def aggregated(n: int, turns: int) -> list[dict[str, Any]]:
-    """One call's seconds, ours and torchjd's."""
-    import torchjd.aggregation as peer
+    """One call's seconds, ours and the peers', and how far each result is off."""
+    import torchjd.aggregation as torchjd
+    from conflictfree.grad_operator import ConFIGOperator
 
     matrix = gradients(3, n, 1)
     figures = []
-    for name, target in (
-        ("UPGrad", 1 / 0.6),
-        ("MGDA", 1 / 0.6),
-        ("ConFIG", 40.0),
-        ("IMTLG", None),
-        ("Mean", None),
-    ):
-        try:
-            contenders = [getattr(aggregation, name)(), getattr(peer, name)()]
-            contenders[1](matrix[:, :10])
-        except (ImportError, NameError) as error:
-            print(f"aggregation {name}: torchjd cannot: {error}")
-            continue
-        taken: list[list[float]] = [[], []]
-        for turn in range(turns + 1):
-            for own, aggregator in zip(taken, contenders):
+    for name, converged, targets in AGGREGATORS:
+        contenders: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "concord": getattr(aggregation, name)(),
+            "torchjd": getattr(torchjd, name)(),
+        }
+        if "conflictfree" in targets:
+            contenders["conflictfree"] = ConFIGOperator().calculate_gradient
+        # In float64 torchjd's cutoffs, which grow with n, leave the result alone.
+        truth = getattr(torchjd, name)(*converged)(matrix.double())
+        row: dict[str, Any] = {"method": name, "n": n, "m": len(matrix)}
+        row["off"] = {who: off(call(matrix), truth) for who, call in contenders.items()}
+        row["same"] = row["off"]["concord"] <= SAME
+        del truth
+        taken: dict[str, list[float]] = {who: [] for who in contenders}
+        for _ in range(turns):
+            for who, call in contenders.items():
                 begun = time.perf_counter()
-                aggregator(matrix)
-                if turn > 0:
-                    own.append(time.perf_counter() - begun)
-        ours, theirs = (statistics.median(each) for each in taken)
-        factor = statistics.median(t / o for o, t in zip(*taken))
-        kept = None if target is None else factor >= target
-        figures.append(
-            {"method": name, "ms": 1e3 * ours, "torchjd_ms": 1e3 * theirs, "factor": factor,
-             "target": target, "kept": kept}
-        )  # fmt: skip
-        print(
-            f"aggregation {name:23} {1e3 * ours:8.1f} ms, torchjd {1e3 * theirs:8.1f} ms: "
-            f"{factor:.1f} x faster"
-            + ("" if target is None else f"  (>= {target:.3g})"),
-            flush=True,
-        )
+                call(matrix)
+                taken[who].append(1e3 * (time.perf_counter() - begun))
+        for who, values in taken.items():
+            row[who] = {
+                "median": statistics.median(values),
+                "low": min(values),
+                "high": max(values),
+            }
+        row["factors"] = {
+            who: statistics.median(t / o for o, t in zip(taken["concord"], taken[who]))
+            for who in contenders
+            if who != "concord"
+        }
+        row["targets"] = [
+            {"peer": who, "at_least": least, "kept": row["factors"][who] >= least}
+            for who, least in targets.items()
+        ]
+        figures.append(row)
+        print(aggregated_line(row), flush=True)
     return figures
+
+
+def aggregated_line(row: dict[str, Any]) -> str:
+    verdict = "the same result" if row["same"] else "ANOTHER result"
+    parts = [
+        f"aggregation {row['method']:8} {row['concord']['median']:8.1f} ms, "
+        + f"{row['off']['concord']:.1e} off: {verdict}"
+    ]
+    targets = {target["peer"]: target for target in row["targets"]}
+    for peer, factor in row["factors"].items():
+        part = f"{peer} {row[peer]['median']:.1f} ms, {row['off'][peer]:.1e} off: {factor:.2f} x"
+        if peer in targets:
+            target = targets[peer]
+            verdict = "kept" if target["kept"] else "MISSED"
+            part += f" (>= {target['at_least']:.3g}: {verdict})"
+        parts.append(part)
+    return "; ".join(parts)
 
 
 def main() -> None:
