@@ -54,14 +54,18 @@ def last(operator):
 
 
 def test_opposing_rows_in_float32_have_no_direction():
-    a = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float32)
-    opposing = torch.stack([a, -3 * a])
-    # Against loss 1, and twice as long.
-    theirs = torchjd.ConFIG()(opposing)
-    assert theirs @ a < 0 and theirs.norm() > 1.5 * a.norm()
-    operator = ConFIGOperator()
-    assert not operator.calculate_gradient(opposing).any()
-    assert last(operator).pareto_stationary and not last(operator).conflict_free
+    wrong = 0
+    for seed in range(60):
+        a = random_rows(seed, 1, 3)[0].float()
+        opposing = torch.stack([a, -3 * a])
+        # Where rounding hides the opposition, which depends on the processor, too:
+        # against loss 1, and twice as long.
+        theirs = torchjd.ConFIG()(opposing)
+        wrong += bool(theirs @ a < 0 and theirs.norm() > 1.5 * a.norm())
+        operator = ConFIGOperator()
+        assert not operator.calculate_gradient(opposing).any()
+        assert last(operator).pareto_stationary and not last(operator).conflict_free
+    assert wrong > 5
 
 
 @pytest.mark.parametrize("kind", ["random", "opposing to 1e-2"])
@@ -132,10 +136,15 @@ def test_a_direction_against_every_loss_is_not_called_conflict_free():
 
 
 def test_two_losses_keep_the_digits_that_a_pseudo_inverse_loses():
-    grads = rows([1, 1e-5, 0], [2, 0, 0])
-    right = exact.imtlg(grads.numpy())
-    assert not close(torchjd.IMTLG()(grads), right, 1e-7)
-    assert close(methods.IMTLGOperator().calculate_gradient(grads), right)
+    wrong = 0
+    for seed in range(40):
+        first, apart = random_rows(seed, 2, 5)
+        grads = torch.stack([first + 3e-6 * apart, 2 * first])
+        right = exact.imtlg(grads.numpy())
+        wrong += not close(torchjd.IMTLG()(grads), right, 1e-7)
+        assert close(methods.IMTLGOperator().calculate_gradient(grads), right)
+    # Not all: it depends on the rounding of the processor, too.
+    assert wrong > 20
 
 
 # --- UPGrad, DualProj and CAGrad.
