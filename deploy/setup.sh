@@ -37,8 +37,13 @@ create_venv() {
   python3 -m venv "${options[@]}" .venv
 }
 
+# Its wheels are gigabytes: not kept in pip's cache beside what is installed,
+# and unpacked on the disk that they go to, as /tmp is often a small one.
 install_torch() {
-  .venv/bin/python -c 'import torch' 2>/dev/null || .venv/bin/pip install torch
+  if .venv/bin/python -c 'import torch' 2>/dev/null; then return; fi
+  mkdir -p .venv/tmp
+  TMPDIR="$ROOT/.venv/tmp" .venv/bin/pip install --no-cache-dir torch
+  rm -rf .venv/tmp
 }
 
 install_package() {
