@@ -141,13 +141,18 @@ absl::Status WorkerSession::Impl::JoinLocally(const std::string& authorization,
   if (!status.ok()) return status;
   const size_t n = joined_.num_parameters();
   const size_t update_bytes = n * ElementBytes(joined_.update_type());
-  // What is widened on its way to the caller is not written there at once.
-  if (results_ == nullptr && joined_.update_type() == joined_.data_type()) {
-    results_ = SharedResults::Make(update_bytes);
+  const size_t vector_bytes = n * ElementBytes(joined_.gradient_type());
+  if (gradients_ == nullptr) {
+    // While the server reads those of one step the next step's are made.
+    gradients_ = SharedPool::Make(vector_bytes, 2 * joined_.num_vectors());
   }
-  shared_ = std::make_unique<SharedVectors>(
-      stream, n * ElementBytes(joined_.gradient_type()), update_bytes,
-      results_);
+  // What is widened on its way to the caller is not written there at once.
+  if (updates_ == nullptr && joined_.update_type() == joined_.data_type()) {
+    // One is kept by the caller while the next is written, and one more.
+    updates_ = SharedPool::Make(update_bytes, 3);
+  }
+  shared_ = std::make_unique<SharedVectors>(stream, vector_bytes, update_bytes,
+                                            gradients_, updates_);
   return absl::OkStatus();
 }
 
@@ -230,6 +235,11 @@ size_t WorkerSession::Impl::ChunkBytes() const {
   return std::min<size_t>(client_.chunk_bytes, joined_.max_chunk_bytes());
 }
 
+bool WorkerSession::Impl::IsInPlace(const StepVector& contribution,
+                                    size_t position) const {
+  return contribution.data == shared_->vector(position).data();
+}
+
 bool WorkerSession::Impl::SendShared(const v1::StepHeader& header,
                                      absl::Span<const StepVector> contributions,
                                      const Limit& limit) {
@@ -241,9 +251,17 @@ bool WorkerSession::Impl::SendShared(const v1::StepHeader& header,
   };
   const size_t single_bytes =
       std::min(ChunkBytes(), client_.single_message_bytes);
+  // What the server reads where it lies needs as few pieces as it takes.
+  const size_t most_bytes =
+      joined_.max_chunk_bytes() == 0 ? ChunkBytes() : joined_.max_chunk_bytes();
+  size_t copied = 0;
+  for (size_t i = 0; i < contributions.size(); ++i) {
+    if (!IsInPlace(contributions[i], i)) ++copied;
+  }
   v1::StepRequest message;
-  if (contributions.empty() || size <= single_bytes / contributions.size()) {
+  if (copied == 0 ? size <= most_bytes : size <= single_bytes / copied) {
     for (size_t i = 0; i < contributions.size(); ++i) {
+      if (IsInPlace(contributions[i], i)) continue;
       CopyInto(shared_->vector(i), contributions[i].data,
                type_of(contributions[i]));
     }
@@ -257,9 +275,11 @@ bool WorkerSession::Impl::SendShared(const v1::StepHeader& header,
   shared_->SetPlaces(message.mutable_header());
   if (!connection_->Write(wire::Encode(message), limit)) return false;
   for (size_t i = 0; i < contributions.size(); ++i) {
-    if (!concord::SendShared(connection_.get(), static_cast<int>(i),
-                             contributions[i].data, type_of(contributions[i]),
-                             shared_->vector(i), ChunkBytes(), limit)) {
+    if (!concord::SendShared(
+            connection_.get(), static_cast<int>(i), contributions[i].data,
+            type_of(contributions[i]), shared_->vector(i),
+            IsInPlace(contributions[i], i) ? most_bytes : ChunkBytes(),
+            limit)) {
       return false;
     }
   }
@@ -336,8 +356,14 @@ absl::Status WorkerSession::Impl::Try(
   if (header->accumulation().micro_batch() == 0) ++attempt_;
   header->set_attempt(attempt_);
   connection_->StartRead();
-  const bool shares = shared_ != nullptr &&
-                      shared_->Reserve(contributions.size(), update, limit);
+  bool shares = shared_ != nullptr;
+  if (shares) {
+    absl::InlinedVector<const void*, 4> vectors;
+    for (const StepVector& contribution : contributions) {
+      vectors.push_back(Narrows(contribution) ? nullptr : contribution.data);
+    }
+    shares = shared_->Reserve(vectors, update, limit);
+  }
   if (!(shares ? SendShared(*header, contributions, limit)
                : Send(*header, contributions, limit))) {
     return connection_->Close(limit);
@@ -456,7 +482,23 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
     status = ValidateTraceparent("traceparent", options.traceparent);
   }
   if (!status.ok()) return status;
+  absl::StatusOr<StepOutcome> outcome =
+      TrySteps(contributions, losses, update, options);
+  if (outcome.ok() || gradients_ == nullptr) return outcome;
+  // A server that still reads must not take for the gradient what the caller
+  // writes there next.
+  for (const StepVector& contribution : contributions) {
+    status = gradients_->Detach(contribution.data);
+    if (!status.ok()) return status;
+  }
+  return outcome;
+}
 
+absl::StatusOr<StepOutcome> WorkerSession::Impl::TrySteps(
+    absl::Span<const StepVector> contributions,
+    absl::Span<const StepLoss> losses, void* update,
+    const StepOptions& options) {
+  absl::Status status;
   const Limit limit(options.timeout, options.is_cancelled);
   v1::StepHeader header = MakeHeader(contributions, losses, options.active);
   header.set_traceparent(options.traceparent);
@@ -496,8 +538,8 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
     }
     const bool again = WorthRetrying(status);
     Drop(status);
-    if (results_ != nullptr) {
-      absl::Status detached = results_->Detach(update);
+    if (updates_ != nullptr) {
+      absl::Status detached = updates_->Detach(update);
       if (!detached.ok()) return detached;
     }
     lost = status;
@@ -507,7 +549,11 @@ absl::StatusOr<StepOutcome> WorkerSession::Impl::Step(
 }
 
 std::shared_ptr<void> WorkerSession::Impl::TakeUpdate() {
-  return shared_ == nullptr || results_ == nullptr ? nullptr : results_->Take();
+  return shared_ == nullptr || updates_ == nullptr ? nullptr : updates_->Take();
+}
+
+std::shared_ptr<void> WorkerSession::Impl::TakeGradient() {
+  return shared_ == nullptr ? nullptr : gradients_->Take();
 }
 
 bool WorkerSession::Impl::Narrows(const StepVector& contribution) const {
@@ -547,6 +593,10 @@ absl::Status WorkerSession::Leave(const CallOptions& options) {
 
 std::shared_ptr<void> WorkerSession::TakeUpdate() {
   return impl_->TakeUpdate();
+}
+
+std::shared_ptr<void> WorkerSession::TakeGradient() {
+  return impl_->TakeGradient();
 }
 
 }  // namespace concord

@@ -164,6 +164,15 @@ class WorkerSession {
   // rounded to 16 bits, or three are in use): have the update elsewhere.
   std::shared_ptr<void> TakeUpdate();
 
+  // Memory for a gradient, from which a server in shared memory reads by
+  // itself; gradients in other memory are copied. It has num_parameters
+  // elements of the session's gradient_type with any content, is the caller's
+  // for as long as it holds the pointer (also for several steps, but a Step
+  // that failed has taken it away from the server: later ones copy it), and is
+  // used again after that. Null: there is no such memory (the vectors travel,
+  // or 2 num_vectors are in use): have the gradient elsewhere.
+  std::shared_ptr<void> TakeGradient();
+
   // One of several micro-batches of the coming step, which Step closes with the
   // last of them. The same losses in all of them, with the same weights; the
   // values of losses, and StepOptions::active, are Step's. The first one is

@@ -15,7 +15,7 @@
 #include "client/cpp/process_guard.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/session.h"
-#include "client/cpp/shared_results.h"
+#include "client/cpp/shared_pool.h"
 #include "client/cpp/shared_vectors.h"
 #include "client/cpp/update_receiver.h"
 
@@ -36,6 +36,7 @@ class WorkerSession::Impl {
                           const StepOptions& options);
   absl::Status Leave(const CallOptions& options);
   std::shared_ptr<void> TakeUpdate();
+  std::shared_ptr<void> TakeGradient();
 
   bool forked() const { return guard_.forked(); }
   const v1::Joined& joined() const { return joined_; }
@@ -55,6 +56,11 @@ class WorkerSession::Impl {
   // `authorization`: where the stream itself does not say who calls.
   absl::Status JoinOn(std::unique_ptr<MessageStream> stream,
                       const std::string& authorization, const Limit& limit);
+  // Step with all its tries, its arguments checked.
+  absl::StatusOr<StepOutcome> TrySteps(
+      absl::Span<const StepVector> contributions,
+      absl::Span<const StepLoss> losses, void* update,
+      const StepOptions& options);
   // One try of a step on the open stream.
   absl::Status Try(v1::StepHeader* header,
                    absl::Span<const StepVector> contributions,
@@ -69,6 +75,8 @@ class WorkerSession::Impl {
   bool SendShared(const v1::StepHeader& header,
                   absl::Span<const StepVector> contributions,
                   const Limit& limit);
+  // Whether the vector lies where the server reads it.
+  bool IsInPlace(const StepVector& contribution, size_t position) const;
   absl::Status Receive(UpdateReceiver* receiver, const Limit& limit);
   // How many bytes a chunk of a vector has at most.
   size_t ChunkBytes() const;
@@ -95,7 +103,9 @@ class WorkerSession::Impl {
   std::unique_ptr<MessageStream> connection_;  // Null: to be joined anew.
   bool avoid_local_socket_ = false;            // The last try on it has failed.
   std::unique_ptr<SharedVectors> shared_;      // Null: vectors are sent.
-  std::shared_ptr<SharedResults> results_;     // Null: none was shared yet.
+  // Null: none was shared yet.
+  std::shared_ptr<SharedPool> gradients_;
+  std::shared_ptr<SharedPool> updates_;
 };
 
 }  // namespace concord

@@ -7,44 +7,54 @@
 
 namespace concord {
 
-std::optional<SharedVectors::Place> SharedVectors::Add(size_t bytes,
-                                                       const Limit& limit) {
+std::optional<SharedVectors::Own> SharedVectors::Add(size_t bytes,
+                                                     const Limit& limit) {
   absl::StatusOr<local::MemoryRegion> region =
       local::MemoryRegion::Create(bytes);
   if (!region.ok()) return std::nullopt;
   const uint32_t number = stream_->Pass(*region, limit);
   if (number == 0) return std::nullopt;
-  return Place{*std::move(region), number};
+  return Own{*std::move(region), number};
 }
 
-uint32_t SharedVectors::Pass(const SharedResults::Found& update,
-                             const Limit& limit) {
-  const auto [known, is_new] = passed_.try_emplace(update.id, 0);
-  if (is_new) known->second = stream_->Pass(*update.region, limit);
-  return known->second;
+std::optional<SharedVectors::Place> SharedVectors::Find(Lent* lent,
+                                                        const void* memory,
+                                                        const Limit& limit) {
+  if (lent->pool == nullptr) return std::nullopt;
+  const std::optional<SharedPool::Found> found = lent->pool->Find(memory);
+  if (!found.has_value()) return std::nullopt;
+  const auto [known, is_new] = lent->passed.try_emplace(found->id, 0);
+  if (is_new) known->second = stream_->Pass(*found->region, limit);
+  if (known->second == 0) return std::nullopt;
+  return Place{found->region->bytes(), known->second};
 }
 
-bool SharedVectors::Reserve(size_t count, const void* update,
-                            const Limit& limit) {
-  while (!refused_ && vectors_.size() < count) {
-    std::optional<Place> place = Add(vector_bytes_, limit);
-    refused_ = !place.has_value();
-    if (place.has_value()) vectors_.push_back(*std::move(place));
-  }
+bool SharedVectors::Reserve(absl::Span<const void* const> vectors,
+                            const void* update, const Limit& limit) {
+  step_vectors_.clear();
+  update_.reset();
   if (refused_) return false;
-  update_number_ = 0;
-  if (results_ != nullptr) {
-    if (const auto found = results_->Find(update); found.has_value()) {
-      update_number_ = Pass(*found, limit);
-      update_ = found->region->bytes();
+  size_t own = 0;
+  for (const void* const vector : vectors) {
+    std::optional<Place> place = Find(&gradients_, vector, limit);
+    if (!place.has_value()) {
+      if (own == own_vectors_.size()) {
+        std::optional<Own> added = Add(vector_bytes_, limit);
+        refused_ = !added.has_value();
+        if (refused_) return false;
+        own_vectors_.push_back(*std::move(added));
+      }
+      const Own& kept = own_vectors_[own++];
+      place = Place{kept.region.bytes(), kept.number};
     }
+    step_vectors_.push_back(*place);
   }
-  if (update_number_ == 0) {
+  update_ = Find(&updates_, update, limit);
+  if (!update_.has_value()) {
     if (!own_update_.has_value()) own_update_ = Add(update_bytes_, limit);
     refused_ = !own_update_.has_value();
     if (refused_) return false;
-    update_number_ = own_update_->number;
-    update_ = own_update_->region.bytes();
+    update_ = Place{own_update_->region.bytes(), own_update_->number};
   }
   return true;
 }
@@ -60,21 +70,22 @@ absl::Status SharedVectors::FindUpdate(const v1::StepResponse& message,
     size = update_bytes_;
   }
   if (size == 0) return absl::OkStatus();
-  if (update_.empty() || begin > update_bytes_ ||
+  if (!update_.has_value() || begin > update_bytes_ ||
       size > update_bytes_ - begin) {
     return absl::DataLossError(
         absl::StrCat("the server wrote ", size, " shared bytes at offset ",
                      begin, " of an update of ", update_bytes_));
   }
-  const wire::Fragment part = update_.subspan(begin, size);
+  const wire::Fragment part = update_->bytes.subspan(begin, size);
   *data = wire::Payload({wire::BorrowSlice(part)}, 0, size);
   return absl::OkStatus();
 }
 
 void SharedVectors::SetPlaces(v1::StepHeader* header) const {
-  header->mutable_update_place()->set_region(update_number_);
+  header->mutable_update_place()->set_region(update_->number);
   for (int i = 0; i < header->vectors_size(); ++i) {
-    header->mutable_vectors(i)->mutable_place()->set_region(vectors_[i].number);
+    header->mutable_vectors(i)->mutable_place()->set_region(
+        step_vectors_[i].number);
   }
 }
 

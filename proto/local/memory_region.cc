@@ -79,9 +79,15 @@ absl::StatusOr<MemoryRegion> MemoryRegion::Receive(FileDescriptor file) {
 }
 
 absl::Status MemoryRegion::Detach() {
-  if (::mmap(bytes_.data(), bytes_.size(), PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
-    return Failed("mmap over", bytes_.size());
+  void* const own = ::mmap(nullptr, bytes_.size(), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (own == MAP_FAILED) return Failed("mmap beside", bytes_.size());
+  std::memcpy(own, bytes_.data(), bytes_.size());
+  if (::mremap(own, bytes_.size(), bytes_.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
+               bytes_.data()) == MAP_FAILED) {
+    const absl::Status failed = Failed("mremap over", bytes_.size());
+    ::munmap(own, bytes_.size());
+    return failed;
   }
   file_ = FileDescriptor();
   return absl::OkStatus();

@@ -47,8 +47,9 @@ class MemoryRegion {
 
   absl::Span<std::byte> bytes() const { return bytes_; }
 
-  // Puts other memory, zeroed and this process's own, in the place of what is
-  // shared: whoever has the region reads and writes it without effect here.
+  // Puts other memory, this process's own and with the same content, in the
+  // place of what is shared: whoever has the region reads and writes it without
+  // effect here.
   // RESOURCE_EXHAUSTED where the system refuses it; nothing has changed then.
   absl::Status Detach();
 

@@ -1,5 +1,6 @@
 #include "tests/bench/streamed_step.h"
 
+#include <algorithm>
 #include <barrier>
 #include <memory>
 #include <string>
@@ -19,7 +20,7 @@ namespace {
 class RemoteStep : public StreamedStep {
  public:
   explicit RemoteStep(const StreamedOptions& options)
-      : gradients_(RandomGradients(options.m, options.n)),
+      : own_gradients_(RandomGradients(options.m, options.n)),
         begin_(options.ranks),
         end_(options.ranks) {}
 
@@ -66,6 +67,7 @@ class RemoteStep : public StreamedStep {
       ranks_.push_back(
           {*std::move(opened), std::move(update), absl::OkStatus()});
     }
+    PlaceGradients();
     for (size_t rank = 1; rank < ranks_.size(); ++rank) {
       threads_.emplace_back([this, rank] { Serve(rank); });
     }
@@ -103,9 +105,27 @@ class RemoteStep : public StreamedStep {
     absl::Status status;
   };
 
+  // Gradients are made where the server reads them, if there is such memory: a
+  // worker writes them once, wherever they go.
+  void PlaceGradients() {
+    for (size_t i = 0; i < own_gradients_.size(); ++i) {
+      const std::vector<float>& own = own_gradients_[i];
+      const Rank& rank = ranks_[i % ranks_.size()];
+      lent_.push_back(rank.worker->joined().gradient_type() == v1::FLOAT32
+                          ? rank.worker->TakeGradient()
+                          : nullptr);
+      if (lent_.back() == nullptr) {
+        gradients_.push_back(own.data());
+      } else {
+        std::copy(own.begin(), own.end(),
+                  static_cast<float*>(lent_.back().get()));
+        gradients_.push_back(lent_.back().get());
+      }
+    }
+  }
+
   absl::Status Bring(Rank* rank, size_t index) const {
-    const StepVector contribution{static_cast<int>(index),
-                                  gradients_[index].data()};
+    const StepVector contribution{static_cast<int>(index), gradients_[index]};
     return rank->worker
         ->Step(absl::MakeConstSpan(&contribution, 1), {}, rank->update.get())
         .status();
@@ -121,7 +141,9 @@ class RemoteStep : public StreamedStep {
     }
   }
 
-  const std::vector<std::vector<float>> gradients_;
+  const std::vector<std::vector<float>> own_gradients_;
+  std::vector<std::shared_ptr<void>> lent_;  // Null: it is its own.
+  std::vector<const void*> gradients_;
   std::unique_ptr<BenchServer> server_;
   std::vector<Rank> ranks_;  // They leave before the server ends.
   std::barrier<> begin_;

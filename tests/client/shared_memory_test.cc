@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "operators/errors.h"
 #include "operators/kernels/cpu_kernels.h"
+#include "operators/kernels/half_types.h"
 #include "proto/local/memory_region.h"
 #include "proto/wire/codec.h"
 #include "server/rpc/event_log.h"
@@ -196,6 +197,91 @@ TEST_F(SharedMemory, AnUpdateIsWrittenWhereItsCallerKeepsIt) {
   sharing.reset();
   const auto* last = static_cast<const float*>(kept.back().get());
   EXPECT_TRUE(std::equal(expected.back().begin(), expected.back().end(), last));
+}
+
+TEST_F(SharedMemory, AGradientIsReadWhereItsCallerKeepsIt) {
+  // One piece, and more than the server takes in one.
+  for (const size_t n : {10'000, 1'300'003}) {
+    for (const v1::DataType type : {v1::FLOAT32, v1::BFLOAT16}) {
+      SCOPED_TRACE(absl::StrCat(n, " ", v1::DataType_Name(type)));
+      const std::string id = absl::StrCat(n, "-", type);
+      auto sends = Connect(false);
+      auto shares = Connect(true);
+      auto sending = Open(sends.get(), "a" + id, n, type);
+      auto sharing = Open(shares.get(), "b" + id, n, type);
+      EXPECT_EQ(sending->TakeGradient(), nullptr);
+      const size_t element = type == v1::FLOAT32 ? 4 : 2;
+      std::shared_ptr<void> lent[] = {sharing->TakeGradient(),
+                                      sharing->TakeGradient()};
+      const uint64_t mapped_before = MappedBytes();
+      for (int step = 0; step < 4; ++step) {
+        std::vector<std::vector<float>> gradients;
+        for (int loss = 0; loss < 3; ++loss) {
+          gradients.push_back(Gradient(10 * step + loss, n));
+        }
+        std::vector<StepVector> given;
+        std::vector<StepVector> kept;
+        for (int loss = 0; loss < 3; ++loss) {
+          given.push_back({loss, gradients[loss].data()});
+          // The last one lies elsewhere: in the same step it is copied.
+          if (loss == 2 && step % 2 == 0) continue;
+          kept.push_back(given.back());
+          if (loss == 2) continue;
+          if (type == v1::FLOAT32) {
+            std::copy(gradients[loss].begin(), gradients[loss].end(),
+                      static_cast<float*>(lent[loss].get()));
+          } else {
+            Narrow(HalfType::kBfloat16, gradients[loss].data(), n,
+                   lent[loss].get());
+          }
+          kept.back().data = lent[loss].get();
+          kept.back().data_type = type;
+        }
+        given.resize(kept.size());
+        std::vector<float> expected(n);
+        std::vector<float> update(n);
+        ASSERT_TRUE(sending->Step(given, {}, expected.data()).ok());
+        const auto outcome = sharing->Step(kept, {}, update.data());
+        ASSERT_TRUE(outcome.ok()) << outcome.status();
+        EXPECT_EQ(outcome->attempts, 1);
+        EXPECT_EQ(update, expected) << step;
+        // Both gradients, the update's place, and one for the loss that is
+        // elsewhere.
+        const uint64_t places = step == 0 ? 3 : 4;
+        EXPECT_GE(MappedBytes() - mapped_before, places * n * element);
+        EXPECT_LE(MappedBytes() - mapped_before, places * (n * element + 4096));
+      }
+      sharing.reset();
+      ExpectAllUnmapped();
+    }
+  }
+}
+
+TEST_F(SharedMemory, AGradientIsItsCallersAloneAfterAStepThatFailed) {
+  constexpr size_t kParameters = 9'001;
+  auto sends = Connect(false);
+  auto shares = Connect(true);
+  auto sending = Open(sends.get(), "sends", kParameters);
+  auto sharing = Open(shares.get(), "shares", kParameters);
+  auto lent = sharing->TakeGradient();
+  auto* const elements = static_cast<float*>(lent.get());
+  const auto gradient = Gradient(1, kParameters);
+  std::copy(gradient.begin(), gradient.end(), elements);
+  elements[7'777] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> update(kParameters);
+  EXPECT_EQ(GetErrorReason(
+                sharing->Step({{1, elements}}, {}, update.data()).status()),
+            "NON_FINITE");
+  EXPECT_EQ(elements[7'776], gradient[7'776]);
+  elements[7'777] = gradient[7'777];
+  for (const auto* const again : {elements, elements}) {
+    std::vector<float> expected(kParameters);
+    ASSERT_TRUE(
+        sending->Step({{1, gradient.data()}}, {}, expected.data()).ok());
+    const auto outcome = sharing->Step({{1, again}}, {}, update.data());
+    ASSERT_TRUE(outcome.ok()) << outcome.status();
+    EXPECT_EQ(update, expected);
+  }
 }
 
 TEST_F(SharedMemory, MicroBatchesAndStepsMakeOneSum) {

@@ -19,6 +19,7 @@ from concord.grad_operator import ConFIGOperator, GivenWeight
 from concord.loss_recorder import LatestLossRecorder
 from concord.momentum_operator import PseudoMomentumOperator
 from concord.session import server_info
+from concord.utils import get_gradient_vector
 
 M, N = 3, 700
 
@@ -65,6 +66,40 @@ def test_three_workers_get_what_one_process_would_compute(server):
     workers[0].delete()
     with pytest.raises(SessionNotFound):
         workers[1].step({1: gradients(0)[1]})
+
+
+@pytest.mark.parametrize("travels", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["server", "sharing_server"])
+def test_an_empty_gradient_may_be_filled_for_every_step(request, kind, travels):
+    network = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.Linear(30, 2))
+    length = sum(parameter.numel() for parameter in network.parameters())
+    alone = PseudoMomentumOperator(1)
+    session = concord.Session(
+        request.getfixturevalue(kind).tcp,
+        f"empty-gradient-{str(travels)[6:]}",
+        num_parameters=length,
+        dtype=torch.float32,
+        gradient_type=travels,
+    )
+    vector = session.empty_gradient()
+    assert (vector.dtype, vector.shape, vector.device.type) == (travels, (length,), "cpu")
+    for step in range(3):
+        network.zero_grad()
+        network(torch.randn(5, 20, generator=torch.Generator().manual_seed(step))).sum().backward()
+        if travels is torch.float32:
+            assert get_gradient_vector(network, out=vector) is vector
+        else:
+            vector.copy_(get_gradient_vector(network))
+        result = session.step({0: vector})
+        assert torch.equal(result.update.float(), alone.calculate_gradient(0, vector).float())
+    broken = session.empty_gradient()
+    broken.fill_(float("inf"))
+    with pytest.raises(InvalidArgumentError):
+        session.step({0: broken})
+    assert torch.isinf(broken).all()
+    result = session.step({0: vector})
+    assert torch.equal(result.update.float(), alone.calculate_gradient(0, vector).float())
+    session.delete()
 
 
 def test_a_rank_may_bring_any_losses_also_none(server):

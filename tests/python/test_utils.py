@@ -51,10 +51,13 @@ def test_every_name_of_conflictfrees_utils_has_its_arguments():
         if inspect.isclass(member):
             pairs.append((member.select, getattr(utils, name).select))
         for theirs, ours in pairs:
-            theirs, ours = (inspect.signature(f).parameters.values() for f in (theirs, ours))
-            assert [(p.name, p.default, p.kind) for p in ours] == [
+            theirs, ours = (list(inspect.signature(f).parameters.values()) for f in (theirs, ours))
+            shared, added = ours[: len(theirs)], ours[len(theirs) :]
+            assert [(p.name, p.default, p.kind) for p in shared] == [
                 (p.name, p.default, p.kind) for p in theirs
             ], name
+            # What ours have beyond that changes no call of theirs.
+            assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in added), name
 
 
 @pytest.mark.parametrize("mode", ["skip", "zero"])
@@ -272,3 +275,14 @@ def test_the_random_selector_takes_none_twice():
         assert (chosen if n > 1 else [chosen]) == [source[i] for i in indexes]
     with pytest.raises(ValueError):
         selector.select(6, source)
+
+
+def test_gradients_go_where_the_caller_says():
+    net = torch.nn.Linear(3, 2)
+    net(torch.ones(1, 3)).sum().backward()
+    out = torch.empty(8)
+    assert utils.get_gradient_vector(net, out=out) is out
+    assert torch.equal(out, utils.get_gradient_vector(net))
+    for wrong in (torch.empty(7), torch.empty(2, 4), torch.empty(16)[::2]):
+        with pytest.raises(ValueError, match=r"accepted: \(8,\), contiguous"):
+            utils.get_gradient_vector(net, out=wrong)

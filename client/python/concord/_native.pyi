@@ -133,6 +133,7 @@ class RemoteSession:
         into: int = 0,
         traceparent: str = "",
     ) -> tuple[ResultBuffer, Found]: ...  # None, Found where `into` says where to.
+    def take_gradient(self) -> ResultBuffer | None: ...
     def update(self, options: Options, timeout: float) -> None: ...
     def accumulate(
         self,

@@ -293,6 +293,19 @@ class Session:
             update = update.to(dtype=rows.dtype)
         return update, found
 
+    def empty_gradient(self) -> torch.Tensor:
+        """A vector with any content, for `get_gradient_vector(network, out=...)`: in
+        memory that a server on this machine reads where it lies, so that a step does
+        not copy it. On the CPU, of the session's gradient_type. It may be written anew
+        for every step; after a step that raised, take another. Elsewhere, and with
+        more than 2 num_vectors of them at a time, an ordinary vector."""
+        native = self._live(None)
+        dtype = WIRE_DTYPES[native.gradient_type]
+        buffer = native.take_gradient()
+        if buffer is None:
+            return torch.empty(native.num_parameters, dtype=dtype)
+        return torch.frombuffer(buffer, dtype=dtype)
+
     def accumulate(
         self,
         grads: Union[Mapping[int, Any], tuple[Any, Any]],

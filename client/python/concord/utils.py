@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 import numpy as np
 import torch
@@ -38,9 +38,12 @@ def get_para_vector(network: torch.nn.Module) -> torch.Tensor:
 
 
 def get_gradient_vector(
-    network: torch.nn.Module, none_grad_mode: Literal["raise", "zero", "skip"] = "skip"
+    network: torch.nn.Module,
+    none_grad_mode: Literal["raise", "zero", "skip"] = "skip",
+    *,
+    out: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:
-    """All gradients in one new vector, in the order and type of get_para_vector.
+    """All gradients in one new vector, or in `out`, in the order and type of get_para_vector.
 
     `none_grad_mode` says what a parameter without gradient counts as: an error
     ("raise"), zeros ("zero": for losses that use different parts of a network,
@@ -60,7 +63,15 @@ def get_gradient_vector(
             parts.append(parameter.detach().new_zeros(parameter.numel()))
     if not parts:
         raise RuntimeError("no parameter of the network has a gradient")
-    return torch.cat(parts)
+    if out is None:
+        return torch.cat(parts)
+    length = sum(part.numel() for part in parts)
+    if out.shape != (length,) or not out.is_contiguous():
+        raise ValueError(
+            f"out has shape {tuple(out.shape)}; accepted: ({length},), contiguous, for the "
+            "gradients' elements"
+        )
+    return torch.cat(parts, out=out)
 
 
 def apply_gradient_vector(

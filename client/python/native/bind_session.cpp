@@ -207,6 +207,13 @@ void BindSession(nb::module_& module) {
            nb::arg("losses"), nb::arg("loss_weights"), nb::arg("active"),
            nb::arg("timeout"), nb::arg("as_sent") = false, nb::arg("into") = 0,
            nb::arg("traceparent") = "")
+      .def("take_gradient",
+           [](RemoteSession& session) {
+             return ResultOrRaise([&] {
+               const nb::gil_scoped_release release;
+               return session.TakeGradient();
+             }());
+           })
       .def(
           "update",
           [](RemoteSession& session, const OperatorOptions& options,

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/python/native/proto_options.h"
+#include "proto/options/element_type.h"
 #include "proto/options/operator_options.h"
 
 namespace concord::python {
@@ -74,6 +75,16 @@ absl::StatusOr<std::unique_ptr<ResultBuffer>> RemoteSession::TakeUpdate() {
     return std::make_unique<ResultBuffer>(std::move(shared), pool_->bytes());
   }
   return pool_->Take();
+}
+
+absl::StatusOr<std::unique_ptr<ResultBuffer>> RemoteSession::TakeGradient() {
+  absl::MutexLock lock(&mutex_);
+  if (worker_ == nullptr) return Closed();
+  std::shared_ptr<void> shared = worker_->TakeGradient();
+  if (shared == nullptr) return nullptr;
+  return std::make_unique<ResultBuffer>(
+      std::move(shared),
+      joined_.num_parameters() * ElementBytes(joined_.gradient_type()));
 }
 
 absl::StatusOr<RemoteSession::Result> RemoteSession::Step(

@@ -53,6 +53,10 @@ class RemoteSession {
                               absl::Span<const StepLoss> losses,
                               const StepOptions& options, void* into);
 
+  // Memory for a gradient, of the session's gradient_type, that the server
+  // reads where it lies. Null: there is no such memory.
+  absl::StatusOr<std::unique_ptr<ResultBuffer>> TakeGradient();
+
   // One of several micro-batches of the coming step.
   absl::Status Accumulate(absl::Span<const StepVector> contributions,
                           const StepOptions& options);

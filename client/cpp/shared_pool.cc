@@ -1,4 +1,4 @@
-#include "client/cpp/shared_results.h"
+#include "client/cpp/shared_pool.h"
 
 #include <algorithm>
 #include <utility>
@@ -8,18 +8,18 @@
 
 namespace concord {
 
-std::shared_ptr<SharedResults> SharedResults::Make(size_t bytes) {
-  return absl::WrapUnique(new SharedResults(bytes));
+std::shared_ptr<SharedPool> SharedPool::Make(size_t bytes, size_t most) {
+  return absl::WrapUnique(new SharedPool(bytes, most));
 }
 
-std::shared_ptr<void> SharedResults::Take() {
+std::shared_ptr<void> SharedPool::Take() {
   absl::MutexLock lock(&mutex_);
   Entry* taken = nullptr;
   for (const std::unique_ptr<Entry>& entry : entries_) {
     if (!entry->in_use) taken = entry.get();
   }
   if (taken == nullptr) {
-    if (entries_.size() >= kMost) return nullptr;
+    if (entries_.size() >= most_) return nullptr;
     absl::StatusOr<local::MemoryRegion> region =
         local::MemoryRegion::Create(bytes_);
     if (!region.ok()) return nullptr;
@@ -28,40 +28,38 @@ std::shared_ptr<void> SharedResults::Take() {
     taken = entries_.back().get();
   }
   taken->in_use = true;
-  return std::shared_ptr<void>(taken->region.bytes().data(),
-                               [results = shared_from_this()](void* update) {
-                                 results->Return(update);
-                               });
+  return std::shared_ptr<void>(
+      taken->region.bytes().data(),
+      [pool = shared_from_this()](void* memory) { pool->Return(memory); });
 }
 
-SharedResults::Entry* SharedResults::FindEntry(const void* update) const {
+SharedPool::Entry* SharedPool::FindEntry(const void* memory) const {
   for (const std::unique_ptr<Entry>& entry : entries_) {
-    if (entry->in_use && entry->region.bytes().data() == update) {
+    if (entry->in_use && entry->region.bytes().data() == memory) {
       return entry.get();
     }
   }
   return nullptr;
 }
 
-std::optional<SharedResults::Found> SharedResults::Find(
-    const void* update) const {
+std::optional<SharedPool::Found> SharedPool::Find(const void* memory) const {
   absl::MutexLock lock(&mutex_);
-  const Entry* const entry = FindEntry(update);
+  const Entry* const entry = FindEntry(memory);
   if (entry == nullptr || entry->detached) return std::nullopt;
   return Found{&entry->region, entry->id};
 }
 
-absl::Status SharedResults::Detach(const void* update) {
+absl::Status SharedPool::Detach(const void* memory) {
   absl::MutexLock lock(&mutex_);
-  Entry* const entry = FindEntry(update);
+  Entry* const entry = FindEntry(memory);
   if (entry == nullptr || entry->detached) return absl::OkStatus();
   entry->detached = true;
   return entry->region.Detach();
 }
 
-void SharedResults::Return(const void* update) {
+void SharedPool::Return(const void* memory) {
   absl::MutexLock lock(&mutex_);
-  Entry* const entry = FindEntry(update);
+  Entry* const entry = FindEntry(memory);
   entry->in_use = false;
   if (!entry->detached) return;
   entries_.erase(std::find_if(
