@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Optional
+from typing import Any, Literal, Optional, Protocol
 
 import numpy as np
 import torch
@@ -96,8 +96,15 @@ def apply_gradient_vector_para_based(network: torch.nn.Module, grad_vec: torch.T
     put_gradients(network, grad_vec.detach().clone(), "zero", "pad_value")
 
 
+class HasParameters(Protocol):
+    """A network, or whatever else has the parameters that a vector covers."""
+
+    def parameters(self) -> Iterator[Any]:
+        """In the vector's order."""
+
+
 def put_gradients(
-    network: torch.nn.Module, vector: torch.Tensor, none_grad_mode: str, zero_grad_mode: str
+    network: HasParameters, vector: torch.Tensor, none_grad_mode: str, zero_grad_mode: str
 ) -> None:
     """Makes parts of `vector` the gradients; they share its memory from now on, where
     the parameter's type, device and memory format allow it."""

@@ -1,0 +1,142 @@
+"""Which parameters a job's vectors are made of, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Optional, Union
+
+import torch
+
+from concord.errors import LayoutMismatch
+from concord.utils import put_gradients
+
+# What callers may pass: a module, parameters, or (name, parameter) pairs.
+Named = Union[torch.nn.Module, Iterable[torch.Tensor], Iterable[tuple[str, torch.Tensor]]]
+# Names and shapes, in the vectors' order.
+Layout = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def named_parameters(params: Named) -> list[tuple[str, torch.Tensor]]:
+    """All of them, frozen ones too, each once; of a DDP module under the names that they
+    have in the module inside. Parameters without names are called by their position."""
+    if isinstance(params, torch.nn.parallel.DistributedDataParallel):
+        params = params.module
+    if isinstance(params, torch.nn.Module):
+        return list(params.named_parameters())
+    named: list[tuple[str, torch.Tensor]] = []
+    seen = set()
+    for position, item in enumerate(params):
+        name, parameter = item if isinstance(item, tuple) else (str(position), item)
+        if not isinstance(name, str) or not isinstance(parameter, torch.Tensor):
+            raise TypeError(
+                "params must be a module, parameters or (name, parameter) pairs, not "
+                f"{type(item).__name__}"
+            )
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            named.append((name, parameter))
+    return named
+
+
+class Parameters:
+    """Trainable parameters in the order of the vectors that are made of them."""
+
+    def __init__(self, named: Sequence[tuple[str, torch.Tensor]]) -> None:
+        self.names = [name for name, _ in named]
+        self.tensors = [tensor for _, tensor in named]
+        self.layout: Layout = tuple((name, tuple(tensor.shape)) for name, tensor in named)
+        self.length = sum(tensor.numel() for tensor in self.tensors)
+        for name, tensor in named:
+            if not tensor.is_leaf or not tensor.is_floating_point():
+                raise TypeError(f"{name} must be a leaf of a floating type, not {tensor.dtype}")
+            if tensor.device != self.tensors[0].device:
+                raise ValueError(
+                    f"{name} is on {tensor.device}, {self.names[0]} on {self.tensors[0].device}; "
+                    "accepted: one device"
+                )
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """As a module has them, for concord.utils."""
+        return iter(self.tensors)
+
+    @property
+    def device(self) -> torch.device:
+        return self.tensors[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that holds all of them."""
+        found = self.tensors[0].dtype
+        for tensor in self.tensors:
+            found = torch.promote_types(found, tensor.dtype)
+        return found
+
+    def flat(self, gradients: Sequence[Optional[torch.Tensor]], out: torch.Tensor) -> torch.Tensor:
+        """One gradient of each parameter as a vector; None counts as zeros."""
+        parts = [
+            out.new_zeros(()).expand(tensor.numel())
+            if gradient is None
+            else _dense(gradient).reshape(-1)
+            for tensor, gradient in zip(self.tensors, gradients)
+        ]
+        return torch.cat(parts, out=out)
+
+    def put(self, vector: torch.Tensor) -> None:
+        """Makes `vector` the parameters' gradients, which share its memory from now on."""
+        put_gradients(self, vector, "zero", "pad_value")
+
+
+def _dense(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+class Split:
+    """A job's parameters: those in the vectors, and heads, which have no part in them."""
+
+    def __init__(self, params: Named, shared: Optional[Named] = None) -> None:
+        self._named = named_parameters(params)
+        self._trainable = [tensor.requires_grad for _, tensor in self._named]
+        trainable = [pair for pair in self._named if pair[1].requires_grad]
+        heads: list[tuple[str, torch.Tensor]] = []
+        if shared is not None:
+            known = {id(tensor) for _, tensor in self._named}
+            for name, tensor in (wanted := named_parameters(shared)):
+                if id(tensor) not in known:
+                    raise ValueError(f"shared: {name} is none of params")
+            inside = {id(tensor) for _, tensor in wanted}
+            heads = [pair for pair in trainable if id(pair[1]) not in inside]
+            trainable = [pair for pair in trainable if id(pair[1]) in inside]
+        if not trainable:
+            raise ValueError("no parameter " + ("of shared " if shared is not None else "")
+                             + "requires grad")  # fmt: skip
+        self.shared = Parameters(trainable)
+        self.heads = Parameters(heads)
+        self.names = [*self.shared.names, *self.heads.names]
+        self.tensors = [*self.shared.tensors, *self.heads.tensors]
+
+    def check_unchanged(self) -> None:
+        """Refuses parameters that were frozen or unfrozen since."""
+        for (name, tensor), trainable in zip(self._named, self._trainable):
+            if tensor.requires_grad is not trainable:
+                raise LayoutMismatch(
+                    f"LAYOUT_MISMATCH: {name}.requires_grad = {tensor.requires_grad}; accepted: "
+                    f"{trainable}, as when the vectors' layout was taken",
+                    reason="LAYOUT_MISMATCH",
+                    field=f"{name}.requires_grad",
+                    value=str(tensor.requires_grad),
+                    accepted=str(trainable),
+                )
+
+
+def first_difference(one: Layout, other: Layout) -> str:
+    """Where two layouts part, in words; "" where they do not."""
+    for position in range(max(len(one), len(other))):
+        here, there = (
+            f"{layout[position][0]} {list(layout[position][1])}"
+            if position < len(layout)
+            else "nothing"
+            for layout in (one, other)
+        )
+        if here != there:
+            return f"segment {position} is {there}, not {here}"
+    return ""
