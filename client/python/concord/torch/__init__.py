@@ -1,5 +1,12 @@
 """Concord in jobs of torch: gradients of several losses, on one rank or many."""
 
 from concord.torch.gradients import GradientAccumulator, LossGradients, per_loss_gradients
+from concord.torch.replicas import ReplicasDiverged, verify_replicas
 
-__all__ = ["GradientAccumulator", "LossGradients", "per_loss_gradients"]
+__all__ = [
+    "GradientAccumulator",
+    "LossGradients",
+    "ReplicasDiverged",
+    "per_loss_gradients",
+    "verify_replicas",
+]
