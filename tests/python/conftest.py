@@ -82,6 +82,16 @@ def durable_server(tmp_path):
     assert running.stop() == 0
 
 
+@pytest.fixture(scope="session")
+def ranks():
+    """Processes for distributed jobs; see rank_processes."""
+    from rank_processes import Ranks
+
+    running = Ranks()
+    yield running
+    running.stop()
+
+
 @pytest.fixture(autouse=True)
 def _no_server_by_default(monkeypatch):
     for name in list(os.environ):

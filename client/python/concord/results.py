@@ -36,6 +36,9 @@ class StepResult:
     indexes: list[int] = field(default_factory=list)
     # Losses that stale_after or min_relative_norm left out of this step.
     stale_losses: list[int] = field(default_factory=list)
+    # (rank, loss) of all NaN and Inf, where on_nonfinite="skip" has skipped the step
+    # because of them: the update is zero and not to be applied, nothing else was found.
+    skipped_nonfinite: tuple[tuple[int, int], ...] = ()
     # Server only.
     contributors: Mapping[int, list[int]] = field(default_factory=dict)  # rank: losses
     missing_ranks: list[int] = field(default_factory=list)  # Not among them.

@@ -210,9 +210,18 @@ class Session:
             return self._native.applied_step
         return self._known.get("resume_step", 0)
 
-    def connect(self, *, timeout: float = _CONNECT) -> Session:
-        """Creates or finds the session and joins it now; n and dtype must be known."""
-        count, dtype = self._sizes
+    def connect(
+        self,
+        *,
+        num_parameters: Optional[int] = None,
+        dtype: Optional[torch.dtype] = None,
+        timeout: float = _CONNECT,
+    ) -> Session:
+        """Creates or finds the session and joins it now; n and dtype must be known, or are
+        said here."""
+        count, kind = self._sizes
+        count = num_parameters if count is None else count
+        dtype = dtype if kind is None else kind
         if count is None:
             raise invalid("INVALID_OPTION", "num_parameters", None, "a count, or a first gradient")
         self._open(count, "float64" if dtype is torch.float64 else "float32", timeout)

@@ -1,0 +1,182 @@
+"""Who combines a step's vectors, and how all ranks come to the same update.
+
+An embedded operator computes on every rank: with the same vectors it finds the same
+bits. Where a server combines, no vector is sent twice:
+
+* a Session of all ranks gets each loss's vector from one of them, or, where the server
+  is to average, every rank's own;
+* an operator with server= is one rank's alone, which hands the update on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional
+
+import torch
+
+from concord._engine_operator import EngineOperator, GradientOperator
+from concord._inputs import SESSION_DTYPES
+from concord._options import resolve_server
+from concord.errors import invalid
+from concord.momentum_operator import EngineMomentumOperator, MomentumOperator
+from concord.results import StepResult
+from concord.session import Session
+from concord.torch._parameters import Parameters
+from concord.torch._replica_group import ReplicaGroup
+from concord.torch.gradients import Collected
+
+__all__ = ["Combined", "combiner_of", "has_momentum", "num_losses_of"]
+
+
+class Combined(NamedTuple):
+    update: torch.Tensor
+    result: Optional[StepResult] = None  # A session's.
+
+    @property
+    def skipped_nonfinite(self) -> tuple[tuple[int, int], ...]:
+        return () if self.result is None else self.result.skipped_nonfinite
+
+
+def num_losses_of(operator: Any) -> Optional[int]:
+    """How many losses it is for, where it says so."""
+    return getattr(operator, "num_vectors", None)
+
+
+def has_momentum(operator: Any) -> bool:
+    if isinstance(operator, Session):
+        return "none" not in operator._options["momentum"]
+    return isinstance(operator, MomentumOperator)
+
+
+def combiner_of(
+    operator: Any, parameters: Parameters, group: ReplicaGroup, server_averages: bool
+) -> Any:
+    """The way for an operator or Session, with a method `combine`."""
+    if isinstance(operator, Session):
+        return _OfSession(operator, parameters, group, server_averages)
+    if server_averages:
+        raise ValueError("average='server' needs a concord.Session of all ranks")
+    if not isinstance(operator, (MomentumOperator, GradientOperator)):
+        raise TypeError(
+            "operator must be a momentum operator, a gradient operator or a concord.Session, not "
+            f"{type(operator).__name__}"
+        )
+    if group.size > 1 and _server_of(operator) is not None:
+        return _OnOneRank(operator, group)
+    return _OnEveryRank(operator)
+
+
+def _server_of(operator: Any) -> Optional[str]:
+    if isinstance(operator, EngineMomentumOperator):
+        return operator.server
+    if type(operator) in EngineOperator.known:
+        return resolve_server(operator.server)
+    return None
+
+
+class _OnEveryRank:
+    """Embedded; or on a server, where there is one rank."""
+
+    def __init__(self, operator: Any) -> None:
+        self._operator = operator
+        # What a derived class returns it may keep.
+        self._owns = (
+            type(operator) in EngineOperator.known
+            or type(operator).calculate_gradient is EngineMomentumOperator.calculate_gradient
+        )
+
+    def combine(self, found: Collected, active: Optional[Sequence[int]]) -> Combined:
+        indexes, vectors = found.gradients
+        operator = self._operator
+        if isinstance(operator, MomentumOperator):
+            losses = found.losses if operator.loss_recorder is not None else None
+            extra = {} if active is None else {"active": active}
+            update = operator.calculate_gradient(indexes, vectors, losses, **extra)
+        else:
+            if active is not None:
+                raise TypeError("active= is for operators with momentum and sessions")
+            update = operator.calculate_gradient(vectors, found.losses)
+        return Combined(update if self._owns else update.detach().clone())
+
+
+class _OnOneRank:
+    """An operator on a server: rank 0 steps and hands out what it got, or its error."""
+
+    def __init__(self, operator: Any, group: ReplicaGroup) -> None:
+        self._operator = _OnEveryRank(operator)
+        self._group = group
+
+    def combine(self, found: Collected, active: Optional[Sequence[int]]) -> Combined:
+        group = self._group
+        update, error = None, None
+        if group.rank == 0:
+            try:
+                update = self._operator.combine(found, active).update
+            except Exception as raised:
+                error = raised
+        told = group.hand_out(error)
+        if told is not None:
+            raise error or told
+        if update is None:
+            update = torch.empty_like(found.gradients.vectors[0])
+        group.broadcast(update)
+        return Combined(update)
+
+
+class _OfSession:
+    """A Session that all ranks, or those of one machine, are in."""
+
+    def __init__(
+        self,
+        session: Session,
+        parameters: Parameters,
+        group: ReplicaGroup,
+        server_averages: bool,
+    ) -> None:
+        if server_averages and session.num_workers != group.size:
+            raise invalid(
+                "INVALID_OPTION", "session.num_workers", session.num_workers,
+                f"{group.size}, the ranks whose gradients the server averages",
+            )  # fmt: skip
+        if session.num_workers == 1 and group.size > 1:
+            raise invalid(
+                "INVALID_OPTION", "session.num_workers", 1,
+                f"that of all {group.size} ranks, or of those of one machine",
+            )  # fmt: skip
+        self._session = session
+        self._parameters = parameters
+        self._server_averages = server_averages
+
+    def combine(self, found: Collected, active: Optional[Sequence[int]]) -> Combined:
+        session = self._session
+        indexes, vectors = found.gradients
+        recording = session._options["loss_recorder"] is not None
+        means = dict(zip(found.present, found.losses))
+        mine = range(len(indexes))
+        weights = None
+        if self._server_averages:
+            weights = dict(zip(indexes, found.weights))
+        else:
+            # Refused here by all ranks: the server would tell the one that sends it.
+            _check_finite(indexes, vectors)
+            mine = range(session.rank, len(indexes), session.num_workers)
+        chosen = [indexes[i] for i in mine]
+        if session._native is None and not session._closed:
+            # This rank may bring nothing.
+            dtype = SESSION_DTYPES[self._parameters.dtype]
+            session.connect(num_parameters=self._parameters.length, dtype=dtype)
+        result = session.step(
+            (chosen, [vectors[i] for i in mine]),
+            [means[j] for j in chosen] if recording else None,
+            sample_weights=weights,
+            active=active,
+        )
+        assert result.update is not None
+        return Combined(result.update, result)
+
+
+def _check_finite(indexes: Sequence[int], vectors: Sequence[torch.Tensor]) -> None:
+    for index, vector in zip(indexes, vectors):
+        if not torch.isfinite(torch.stack(torch.aminmax(vector))).all():
+            raise invalid("NON_FINITE", f"gradients[{index}]", "NaN or Inf", "finite numbers")
