@@ -36,13 +36,17 @@ compose() {
   fi
 }
 
+has_compose() {
+  docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null
+}
+
 need_engine() {
   if ! docker info >/dev/null 2>&1; then start_engine || return 1; fi
   if ! choose_docker; then
     ENGINE_MISSING="no docker that can build: buildx, or a docker older than 23, is needed"
     return 1
   fi
-  if ! docker compose version >/dev/null 2>&1 && ! command -v docker-compose >/dev/null; then
+  if ! has_compose; then
     ENGINE_MISSING="neither docker compose nor docker-compose is there"
     return 1
   fi
@@ -55,7 +59,7 @@ start_engine() {
     ENGINE_MISSING="no container engine runs, and only root can start one"
     return 1
   fi
-  if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null; then
+  if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || ! has_compose; then
     step "packages of the container engine" install_engine
   fi
   mkdir -p "$ENGINE_FOLDER"
