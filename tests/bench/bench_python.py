@@ -244,25 +244,55 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+def common_parser(doc: str, turns: int) -> argparse.ArgumentParser:
+    """What every comparison in turns takes."""
+    parser = argparse.ArgumentParser(description=doc.split("\n\n")[0])
     parser.add_argument("--json", help="write the figures to this file")
     parser.add_argument("--baselines", default=os.environ.get("CONCORD_BASELINES"),
                         help="folder with gram_torch.py (default: CONCORD_BASELINES)")  # fmt: skip
-    parser.add_argument("--n", default="10000,100000,1000000,10000000")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=turns)
     parser.add_argument(
-        "--reps", type=int, default=0, help="timed steps of a turn (0: by n)"
+        "--reps", type=int, default=0, help="timed steps of a turn (0: by size)"
     )
     parser.add_argument("--server-program", type=Path,
                         default=ROOT / "build" / "bin" / "concord-server")  # fmt: skip
-    arguments = parser.parse_args()
+    return parser
 
+
+def begin(arguments: argparse.Namespace) -> Any:
+    """Sets torch's threads; gram_torch, or None where there are no baselines."""
     torch.set_num_threads(THREADS)
     gram_torch = load_gram_torch(arguments.baselines)
     if gram_torch is None:
         print("No baselines: give their folder with --baselines or CONCORD_BASELINES.")
+    return gram_torch
+
+
+def save(
+    arguments: argparse.Namespace, rows: list[dict[str, Any]], **facts: Any
+) -> None:
+    """Writes the rows where --json says, with what they were measured under."""
+    if not arguments.json:
+        return
+    result = {
+        "unit": "ms",
+        "data_type": "float32",
+        "threads": THREADS,
+        **facts,
+        "torch": torch.__version__,
+        "turns": arguments.turns,
+        "rows": rows,
+    }
+    Path(arguments.json).write_text(json.dumps(result, indent=2) + "\n")
+
+
+def main() -> int:
+    parser = common_parser(__doc__, turns=5)
+    parser.add_argument("--n", default="10000,100000,1000000,10000000")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    arguments = parser.parse_args()
+
+    gram_torch = begin(arguments)
     rows = []
     program, device = arguments.server_program, arguments.device
     with (
@@ -276,17 +306,8 @@ def main() -> int:
             gc.collect()
             print(f"measured n={n}", file=sys.stderr, flush=True)
     print(table(rows))
-    if arguments.json:
-        result = {
-            "unit": "ms",
-            "data_type": "float32",
-            "threads": THREADS,
-            "device": device if device == "cpu" else torch.cuda.get_device_name(),
-            "torch": torch.__version__,
-            "turns": arguments.turns,
-            "rows": rows,
-        }
-        Path(arguments.json).write_text(json.dumps(result, indent=2) + "\n")
+    name = device if device == "cpu" else torch.cuda.get_device_name()
+    save(arguments, rows, device=name)
     return 0
 
 

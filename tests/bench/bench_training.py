@@ -20,19 +20,22 @@ turns of (step - plain's step) / step.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
-import json
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from bench_python import ROOT, THREADS, load_gram_torch, running_server
+from bench_python import (
+    ROOT,
+    THREADS,
+    begin,
+    common_parser,
+    running_server,
+    save,
+)
 
 sys.path.insert(0, str(ROOT / "client" / "examples"))
 
@@ -204,23 +207,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument("--baselines", default=os.environ.get("CONCORD_BASELINES"),
-                        help="folder with gram_torch.py (default: CONCORD_BASELINES)")  # fmt: skip
+    parser = common_parser(__doc__, turns=7)
     parser.add_argument("--work", default="burgers,mlp")
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument(
-        "--reps", type=int, default=0, help="steps of a turn (0: by network)"
-    )
-    parser.add_argument("--server-program", type=Path,
-                        default=ROOT / "build" / "bin" / "concord-server")  # fmt: skip
     arguments = parser.parse_args()
 
-    torch.set_num_threads(THREADS)
-    gram_torch = load_gram_torch(arguments.baselines)
-    if gram_torch is None:
-        print("No baselines: give their folder with --baselines.")
+    gram_torch = begin(arguments)
     rows = []
     program = arguments.server_program
     with (
@@ -234,16 +225,7 @@ def main() -> int:
                 rows.append(measure(make, arguments.turns, reps, servers, gram_torch))
                 print(f"measured {make.name}", file=sys.stderr, flush=True)
     print(table(rows))
-    if arguments.json:
-        result = {
-            "unit": "ms",
-            "data_type": "float32",
-            "threads": THREADS,
-            "torch": torch.__version__,
-            "turns": arguments.turns,
-            "rows": rows,
-        }
-        Path(arguments.json).write_text(json.dumps(result, indent=2) + "\n")
+    save(arguments, rows)
     return 0
 
 

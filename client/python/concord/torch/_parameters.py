@@ -76,7 +76,7 @@ class Parameters:
         parts = [
             out.new_zeros(()).expand(tensor.numel())
             if gradient is None
-            else _dense(gradient).reshape(-1)
+            else dense(gradient).reshape(-1)
             for tensor, gradient in zip(self.tensors, gradients)
         ]
         return torch.cat(parts, out=out)
@@ -86,7 +86,8 @@ class Parameters:
         put_gradients(self, vector, "zero", "pad_value")
 
 
-def _dense(gradient: torch.Tensor) -> torch.Tensor:
+def dense(gradient: torch.Tensor) -> torch.Tensor:
+    """The gradient, or the dense one of a sparse one."""
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 

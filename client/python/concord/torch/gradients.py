@@ -51,7 +51,7 @@ from concord.torch._backward import (
     gradient,
     gradient_by_backward,
 )
-from concord.torch._parameters import Named, Split
+from concord.torch._parameters import Named, Split, dense
 from concord.torch._replica_group import ReplicaGroup
 
 __all__ = ["GradientAccumulator", "LossGradients", "per_loss_gradients"]
@@ -361,7 +361,7 @@ class GradientAccumulator:
         for position, part in enumerate(found[count:]):
             if part is None or not part.numel():
                 continue
-            part = part.to_dense() if part.is_sparse else part
+            part = dense(part)
             self._bounds[j] += torch.aminmax(part)
             if position in heads:
                 heads[position].add_(part, alpha=weight)
