@@ -173,7 +173,11 @@ class Picture {
     } else {
       const v1::StepResult& result = facts_.step->result();
       const v1::StepTimings& timings = facts_.step->trailer().timings();
-      if (result.warming_up()) {
+      if (result.skipped_nonfinite_size() > 0) {
+        line.Add(
+            absl::StrCat("skipped: NaN or Inf from ", SkippedBecauseOf(result)),
+            kYellow);
+      } else if (result.warming_up()) {
         line.Add("warming up: not every loss has been seen", kYellow);
       } else if (result.solution().pareto_stationary()) {
         line.Add("Pareto-stationary: no direction helps all", kYellow);

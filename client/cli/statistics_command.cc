@@ -46,8 +46,8 @@ std::string ToText(const v1::ServerStatistics& statistics) {
     all.emplace_back(Printable(session.session()), &session.statistics());
   }
   std::vector<Row> counts = {{"", "conflict-free", "in conflict", "stationary",
-                              "warming up", "answers", "repeated", "dropped",
-                              "failed streams", "received", "sent"}};
+                              "warming up", "skipped", "answers", "repeated",
+                              "dropped", "failed streams", "received", "sent"}};
   std::vector<Row> times = {
       {"mean", "receive", "ingest", "wait", "solve", "commit", "send"}};
   for (const auto& [name, of] : all) {
@@ -56,10 +56,10 @@ std::string ToText(const v1::ServerStatistics& statistics) {
     counts.push_back(
         {name, absl::StrCat(steps.conflict_free()),
          absl::StrCat(steps.in_conflict()), absl::StrCat(steps.stationary()),
-         absl::StrCat(steps.warming_up()), absl::StrCat(answers.update()),
-         absl::StrCat(answers.repeated()), absl::StrCat(answers.dropped()),
-         absl::StrCat(of->failed_streams()), Megabytes(of->received_bytes()),
-         Megabytes(of->sent_bytes())});
+         absl::StrCat(steps.warming_up()), absl::StrCat(steps.skipped()),
+         absl::StrCat(answers.update()), absl::StrCat(answers.repeated()),
+         absl::StrCat(answers.dropped()), absl::StrCat(of->failed_streams()),
+         Megabytes(of->received_bytes()), Megabytes(of->sent_bytes())});
     times.push_back({name, Mean(of->receive()), Mean(of->ingest()),
                      Mean(of->wait()), Mean(of->solve()), Mean(of->commit()),
                      Mean(of->send())});

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
 namespace concord {
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration) {
@@ -29,6 +32,16 @@ const v1::StepDiagnostics::Rank* LastRank(const v1::StepDiagnostics& step) {
                          return ToDuration(a.wait()) < ToDuration(b.wait());
                        });
   return last == step.ranks().end() ? nullptr : &*last;
+}
+
+std::string SkippedBecauseOf(const v1::StepResult& result) {
+  return absl::StrJoin(result.skipped_nonfinite(), ", ",
+                       [](std::string* out, const v1::Contributor& skipped) {
+                         absl::StrAppend(
+                             out, "rank ", skipped.rank(), ": ",
+                             skipped.losses_size() == 1 ? "loss " : "losses ",
+                             absl::StrJoin(skipped.losses(), " "));
+                       });
 }
 
 }  // namespace concord

@@ -27,7 +27,10 @@ std::string Listed(const Numbers& numbers) {
 std::string ToLine(const v1::StepDiagnostics& step) {
   const v1::StepResult& result = step.result();
   std::string line = absl::StrCat("step ", result.step());
-  if (result.warming_up()) {
+  if (result.skipped_nonfinite_size() > 0) {
+    absl::StrAppend(&line, "  skipped: NaN or Inf from ",
+                    SkippedBecauseOf(result));
+  } else if (result.warming_up()) {
     absl::StrAppend(&line, "  warming up");
   } else {
     if (!step.trailer().update_cosines().empty()) {

@@ -226,6 +226,7 @@ struct Metrics::Counters {
   Counter& in_conflict = Step("in_conflict");
   Counter& stationary = Step("stationary");
   Counter& warming_up = Step("warming_up");
+  Counter& skipped = Step("skipped");
   Counter& updates = Answer("update");
   Counter& repeats = Answer("repeated");
   Counter& drops = Answer("dropped");
@@ -275,7 +276,8 @@ void Metrics::CountStep(const v1::StepResult& result,
                         const v1::StepTrailer& trailer) {
   Counter* const outcomes[] = {&counters_->conflict_free,
                                &counters_->in_conflict, &counters_->stationary,
-                               &counters_->warming_up};  // As ConflictOutcome.
+                               &counters_->warming_up,
+                               &counters_->skipped};  // As ConflictOutcome.
   outcomes[static_cast<size_t>(OutcomeOf(result))]->Increment();
   counters_->solve.Observe(Seconds(trailer.timings().solve()));
   counters_->commit.Observe(Seconds(trailer.timings().commit()));
@@ -344,6 +346,7 @@ v1::Statistics Metrics::Read() const {
   all.mutable_steps()->set_in_conflict(count(counters_->in_conflict));
   all.mutable_steps()->set_stationary(count(counters_->stationary));
   all.mutable_steps()->set_warming_up(count(counters_->warming_up));
+  all.mutable_steps()->set_skipped(count(counters_->skipped));
   all.mutable_answers()->set_update(count(counters_->updates));
   all.mutable_answers()->set_repeated(count(counters_->repeats));
   all.mutable_answers()->set_dropped(count(counters_->drops));

@@ -145,6 +145,21 @@ absl::Status NormalizeOptions(v1::OperatorOptions* message) {
   return status;
 }
 
+absl::Status NormalizeNonFinite(v1::Session* session) {
+  switch (session->on_nonfinite()) {
+    case v1::NON_FINITE_POLICY_UNSPECIFIED:
+      session->set_on_nonfinite(v1::NON_FINITE_REFUSE);
+      return absl::OkStatus();
+    case v1::NON_FINITE_REFUSE:
+    case v1::NON_FINITE_SKIP:
+      return absl::OkStatus();
+    default:
+      return InvalidOption("session.on_nonfinite",
+                           absl::StrCat(session->on_nonfinite()),
+                           "NON_FINITE_REFUSE or NON_FINITE_SKIP");
+  }
+}
+
 absl::Status CheckLayout(const v1::Session& session) {
   if (session.layout().segments_size() == 0) return absl::OkStatus();
   const uint64_t most = session.num_parameters();
@@ -321,6 +336,8 @@ absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,
   }
   if (result.max_ranks_per_vector() == 0) result.set_max_ranks_per_vector(1);
   status = NormalizeDurability(limits, &result);
+  if (!status.ok()) return status;
+  status = NormalizeNonFinite(&result);
   if (!status.ok()) return status;
   status = CheckLayout(result);
   if (!status.ok()) return status;

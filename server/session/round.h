@@ -44,6 +44,9 @@ struct Contribution {
   std::vector<double> loss_weights;  // The same length, > 0.
   std::vector<int> active;           // Empty: says nothing.
   bool counted = false;              // Complete. Guarded by Session::mutex_.
+  // Losses whose vectors have NaN or Inf, where that does not refuse them.
+  // Until it counts it belongs to the thread that appends.
+  std::vector<int> non_finite;
   // Its vectors are kept whole until the round closes (GatheredRows).
   bool gathers = false;
 

@@ -217,10 +217,14 @@ class Session : public std::enable_shared_from_this<Session> {
     if (parts_.phase != nullptr) parts_.phase(phase);
   }
 
+  bool skips_non_finite() const {
+    return parts_.options.on_nonfinite() == v1::NON_FINITE_SKIP;
+  }
+
   bool CheckpointIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(const StoredCheckpoint& stored) const
       ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
-  absl::StatusOr<uint64_t> ChecksumOfCommitted()
+  absl::StatusOr<uint64_t> ChecksumOfCommitted(const v1::StepResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) ABSL_LOCKS_EXCLUDED(staging_mutex_);
   absl::Status closed() const ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -231,6 +235,10 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status Append(Contribution* contribution, size_t vector,
                       absl::Span<const absl::Span<const std::byte>> data,
                       bool ends_vector, GradientWidener* widener);
+  // What the end of a vector means to the contribution: where NaN and Inf skip
+  // the step they are noted and no error.
+  absl::Status Completed(Contribution* contribution, int index,
+                         const absl::Status& complete) const;
   absl::StatusOr<StepReply> Finish(Stream* stream,
                                    absl::FunctionRef<bool()> is_cancelled);
   absl::Status EndStep(Stream* stream);
@@ -334,11 +342,21 @@ class Session : public std::enable_shared_from_this<Session> {
       ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
   // All rows of the open round are staged: solves or fails it.
   void SolveRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The open round is solved, and cannot fail any more: ends and commits it,
+  // perhaps in the background.
+  void CommitRound(std::shared_ptr<SolvedStep> solved, absl::Time begun_at)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // What the result of every round says.
+  std::shared_ptr<v1::StepResult> BeginResult(const Round& round) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const v1::StepResult> MakeResult(const Round& round) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
           ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
   // Writes the solved step's update; the trailer that says so.
   absl::StatusOr<v1::StepTrailer> Commit(const SolvedStep& solved)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(staging_mutex_);
+  absl::Status CommitOperator(const SolvedStep& solved,
+                              v1::StepTrailer* trailer)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(staging_mutex_);
   void CommitInBackground(const std::shared_ptr<const SolvedStep>& solved)
       ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
@@ -350,6 +368,19 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<SolvedStep> Recompute() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StepReply MakeReply(const Stream& stream, const SolvedStep& solved,
                       bool repeated) const;
+
+  // ---- Steps that are skipped because of NaN or Inf (session_skip.cc) ----
+  bool IsSkipped(const Round& round) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Closes the open round without its vectors: commits a step that changes
+  // nothing but the number of steps.
+  void SkipRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+      ABSL_LOCKS_EXCLUDED(staging_mutex_);
+  // Writes the committed update once more, that of the answer `result`; its
+  // checksum.
+  absl::StatusOr<uint64_t> RewriteCommitted(const v1::StepResult* result,
+                                            Update* update)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(staging_mutex_);
 
   // ---- Watchers (session_watch.cc) ----
   static std::vector<RankTime> RankTimes(const Round& round,

@@ -1,4 +1,5 @@
 // Session: its state out of it, and another's into it.
+#include <algorithm>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -18,6 +19,13 @@ absl::Status DoesNotFit(absl::string_view field, absl::string_view value,
                         absl::string_view accepted) {
   return InvalidField("INVALID_OPTION", absl::StrCat("checkpoint.", field),
                       value, accepted);
+}
+
+// The session's; an operator does not count steps that were skipped. States of
+// embedded operators have only that.
+uint64_t StepOf(const StoredCheckpoint& stored) {
+  return std::max(stored.session.committed_step(),
+                  static_cast<uint64_t>(stored.numbers.committed_steps));
 }
 
 }  // namespace
@@ -146,12 +154,12 @@ absl::Status Session::CheckFits(const StoredCheckpoint& stored) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> Session::ChecksumOfCommitted() {
+absl::StatusOr<uint64_t> Session::ChecksumOfCommitted(
+    const v1::StepResult& result) {
   absl::StatusOr<std::shared_ptr<Update>> update = updates_->Acquire();
   if (!update.ok()) return update.status();
   absl::MutexLock lock(&staging_mutex_);
-  return RewriteUpdate(*operator_, parts_.kernels.get(), device_update_.get(),
-                       update_half_, update->get());
+  return RewriteCommitted(&result, update->get());
 }
 
 absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
@@ -163,16 +171,15 @@ absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
     const absl::Status status = CheckFits(stored);
     if (!status.ok()) return status;
   }
-  const absl::Status changed = MakeError(
-      absl::StatusCode::kFailedPrecondition,
-      {"EPOCH_CHANGED",
-       "",
-       "",
-       "",
-       {{"epoch", absl::StrCat(epoch_ + 1)},
-        {"committed_step", absl::StrCat(stored.numbers.committed_steps)}}},
-      absl::StrCat(name(), " was restored to step ",
-                   stored.numbers.committed_steps));
+  const absl::Status changed =
+      MakeError(absl::StatusCode::kFailedPrecondition,
+                {"EPOCH_CHANGED",
+                 "",
+                 "",
+                 "",
+                 {{"epoch", absl::StrCat(epoch_ + 1)},
+                  {"committed_step", absl::StrCat(StepOf(stored))}}},
+                absl::StrCat(name(), " was restored to step ", StepOf(stored)));
   // Nothing may be staged while the state is exchanged.
   if (round_ != nullptr) FailRound(changed);
   {
@@ -188,7 +195,7 @@ absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
     slot.absent = false;
   }
   ++epoch_;
-  committed_step_ = static_cast<uint64_t>(stored.numbers.committed_steps);
+  committed_step_ = StepOf(stored);
   committed_ = {};
   history_.clear();
   auto result = std::make_shared<v1::StepResult>();
@@ -202,7 +209,7 @@ absl::StatusOr<v1::Session> Session::Restore(const StoredCheckpoint& stored) {
   if (committed_step_ > 0 && (!known || result->update_type() != update_type)) {
     // From an engine that kept no answer, or by a session that sent it in
     // another type: what can be told of the update.
-    const absl::StatusOr<uint64_t> checksum = ChecksumOfCommitted();
+    const absl::StatusOr<uint64_t> checksum = ChecksumOfCommitted(*result);
     known = checksum.ok();
     result->set_step(committed_step_);
     result->set_update_length(parts_.options.num_parameters());

@@ -58,6 +58,10 @@ RecordedLosses AverageLosses(const Round& round) {
 void Session::CloseRound() {
   const std::shared_ptr<Round> round = round_;
   TakeOutLate(round.get());
+  if (IsSkipped(*round)) {
+    SkipRound();
+    return;
+  }
   const bool gathers =
       absl::c_any_of(round->contributions, [](const auto& part) {
         return part != nullptr && part->gathers && !part->indexes.empty();
@@ -121,20 +125,11 @@ void Session::SolveRound() {
   solved->update = *std::move(update);
   const absl::Time begun_at = parts_.clock->Now();
   absl::Status status;
-  absl::StatusOr<v1::StepTrailer> trailer = v1::StepTrailer();
-  const bool inline_commit = vector_bytes_ <= kInlineCommitBytes;
   {
     absl::MutexLock lock(&staging_mutex_);
     status = operator_->Solve(recorded.indexes, recorded.values, active);
     if (status.ok()) {
       solved->result = MakeResult(*round);
-      solved->solved_at = parts_.clock->Now();
-      solved->solve = solved->solved_at - begun_at;
-      NoteAbsent(*round);
-      solved->record = BeginRecord();
-      Reached(Phase::kSolve);
-      solved->ranks = RankTimes(*round, *solved);
-      if (inline_commit) trailer = Commit(*solved);
     } else {
       operator_->Reset();
     }
@@ -143,7 +138,25 @@ void Session::SolveRound() {
     FailRound(status);
     return;
   }
+  CommitRound(std::move(solved), begun_at);
+}
+
+void Session::CommitRound(std::shared_ptr<SolvedStep> solved,
+                          absl::Time begun_at) {
+  const std::shared_ptr<Round> round = std::move(round_);
   round_ = nullptr;
+  absl::StatusOr<v1::StepTrailer> trailer = v1::StepTrailer();
+  const bool inline_commit = vector_bytes_ <= kInlineCommitBytes;
+  solved->solved_at = parts_.clock->Now();
+  solved->solve = solved->solved_at - begun_at;
+  NoteAbsent(*round);
+  solved->record = BeginRecord();
+  Reached(Phase::kSolve);
+  solved->ranks = RankTimes(*round, *solved);
+  if (inline_commit) {
+    absl::MutexLock lock(&staging_mutex_);
+    trailer = Commit(*solved);
+  }
   round->solved = solved;
   if (inline_commit) {
     Install(solved, std::move(trailer));
@@ -156,19 +169,10 @@ void Session::SolveRound() {
   }
 }
 
-std::shared_ptr<const v1::StepResult> Session::MakeResult(
-    const Round& round) const {
-  const StepSolution& solution = *operator_->solution();
+std::shared_ptr<v1::StepResult> Session::BeginResult(const Round& round) const {
   auto result = std::make_shared<v1::StepResult>();
   result->set_step(round.step);
   result->set_epoch(epoch_);
-  result->set_warming_up(solution.warming_up);
-  FillSolution(solution.combination, result->mutable_solution());
-  FillMatrix(solution.gram, result->mutable_gram());
-  FillMatrix(solution.cosines, result->mutable_cosines());
-  result->mutable_losses()->Add(solution.losses.begin(), solution.losses.end());
-  result->mutable_stale_losses()->Add(solution.stale.begin(),
-                                      solution.stale.end());
   for (uint32_t rank = 0; rank < round.contributions.size(); ++rank) {
     const std::shared_ptr<Contribution>& part = round.contributions[rank];
     if (part == nullptr) {
@@ -185,8 +189,22 @@ std::shared_ptr<const v1::StepResult> Session::MakeResult(
   return result;
 }
 
-absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
-  const absl::Time begun_at = parts_.clock->Now();
+std::shared_ptr<const v1::StepResult> Session::MakeResult(
+    const Round& round) const {
+  const StepSolution& solution = *operator_->solution();
+  std::shared_ptr<v1::StepResult> result = BeginResult(round);
+  result->set_warming_up(solution.warming_up);
+  FillSolution(solution.combination, result->mutable_solution());
+  FillMatrix(solution.gram, result->mutable_gram());
+  FillMatrix(solution.cosines, result->mutable_cosines());
+  result->mutable_losses()->Add(solution.losses.begin(), solution.losses.end());
+  result->mutable_stale_losses()->Add(solution.stale.begin(),
+                                      solution.stale.end());
+  return result;
+}
+
+absl::Status Session::CommitOperator(const SolvedStep& solved,
+                                     v1::StepTrailer* trailer) {
   // A rule on columns has its direction's length and cosines from that pass.
   const bool with_update_cosines =
       parts_.options.update_cosines() || diagnostics_->is_watched() ||
@@ -197,14 +215,26 @@ absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
                   [this] { Reached(Phase::kCommit); });
   if (!checksum.ok()) return checksum.status();
   const StepSolution& committed = *operator_->committed();
+  trailer->set_checksum(*checksum);
+  trailer->mutable_direction_cosines()->Add(committed.direction_cosines.begin(),
+                                            committed.direction_cosines.end());
+  trailer->mutable_update_cosines()->Add(committed.update_cosines.begin(),
+                                         committed.update_cosines.end());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::StepTrailer> Session::Commit(const SolvedStep& solved) {
+  const absl::Time begun_at = parts_.clock->Now();
   v1::StepTrailer trailer;
   trailer.set_step(solved.step);
   trailer.set_epoch(solved.result->epoch());
-  trailer.set_checksum(*checksum);
-  trailer.mutable_direction_cosines()->Add(committed.direction_cosines.begin(),
-                                           committed.direction_cosines.end());
-  trailer.mutable_update_cosines()->Add(committed.update_cosines.begin(),
-                                        committed.update_cosines.end());
+  if (WasSkipped(*solved.result)) {
+    trailer.set_checksum(WriteZeros(solved.update.get()));
+    Reached(Phase::kCommit);
+  } else {
+    const absl::Status status = CommitOperator(solved, &trailer);
+    if (!status.ok()) return status;
+  }
   FillDuration(solved.solve, trailer.mutable_timings()->mutable_solve());
   FillDuration(parts_.clock->Now() - begun_at,
                trailer.mutable_timings()->mutable_commit());
@@ -287,8 +317,7 @@ absl::StatusOr<SolvedStep> Session::Recompute() {
   absl::StatusOr<uint64_t> checksum = uint64_t{0};
   {
     absl::MutexLock lock(&staging_mutex_);
-    checksum = RewriteUpdate(*operator_, parts_.kernels.get(),
-                             device_update_.get(), update_half_, update->get());
+    checksum = RewriteCommitted(step.result.get(), update->get());
   }
   if (!checksum.ok()) return checksum.status();
   if (*checksum != committed_.trailer.checksum()) {

@@ -169,7 +169,7 @@ absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
         CheckIndex(FieldOf("losses", i, "index"), loss.index(),
                    options.num_vectors(), &seen);
     if (!status.ok()) return status;
-    if (!std::isfinite(loss.value())) {
+    if (!std::isfinite(loss.value()) && !skips_non_finite()) {
       return InvalidField("NON_FINITE", FieldOf("losses", i, "value"),
                           absl::StrCat(loss.value()), "a finite number");
     }
@@ -498,7 +498,7 @@ absl::Status Session::Append(Contribution* contribution, size_t vector,
       return gathered_->Append(row, bytes);
     });
     if (!status.ok() || !ends_vector) return status;
-    return gathered_->Complete(row);
+    return Completed(contribution, row->index(), gathered_->Complete(row));
   }
   MomentumOperator::StagedRow* const row = contribution->rows[vector];
   const absl::Status status = append([&](absl::Span<const std::byte> bytes) {
@@ -507,7 +507,21 @@ absl::Status Session::Append(Contribution* contribution, size_t vector,
   });
   if (!status.ok()) return status;
   Reached(Phase::kIngest);
-  return ends_vector ? operator_->Complete(row) : absl::OkStatus();
+  if (!ends_vector) return absl::OkStatus();
+  return Completed(contribution, row->index(), operator_->Complete(row));
+}
+
+absl::Status Session::Completed(Contribution* contribution, int index,
+                                const absl::Status& complete) const {
+  if (complete.ok() || !skips_non_finite() ||
+      GetErrorReason(complete) != "NON_FINITE") {
+    return complete;
+  }
+  // A later micro-batch's sum has it still.
+  if (!absl::c_linear_search(contribution->non_finite, index)) {
+    contribution->non_finite.push_back(index);
+  }
+  return absl::OkStatus();
 }
 
 void Session::GiveUp(Contribution* contribution, const absl::Status& reason) {

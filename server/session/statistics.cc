@@ -5,6 +5,7 @@
 namespace concord {
 
 ConflictOutcome OutcomeOf(const v1::StepResult& result) {
+  if (WasSkipped(result)) return ConflictOutcome::kSkipped;
   if (result.warming_up()) return ConflictOutcome::kWarmingUp;
   if (result.solution().pareto_stationary()) {
     return ConflictOutcome::kStationary;
@@ -69,6 +70,7 @@ v1::Statistics Statistics::Read() const {
   steps.set_in_conflict(read(steps_[1]));
   steps.set_stationary(read(steps_[2]));
   steps.set_warming_up(read(steps_[3]));
+  steps.set_skipped(read(steps_[4]));
   v1::Statistics::Answers& answers = *message.mutable_answers();
   answers.set_update(read(answers_[0]));
   answers.set_repeated(read(answers_[1]));

@@ -21,8 +21,14 @@ enum class ConflictOutcome {
   kConflictFree,
   kInConflict,
   kStationary,
-  kWarmingUp
+  kWarmingUp,
+  kSkipped  // Nothing was combined: there was NaN or Inf.
 };
+inline constexpr size_t kConflictOutcomes = 5;
+// Whether the step changed nothing but the number of steps.
+inline bool WasSkipped(const v1::StepResult& result) {
+  return result.skipped_nonfinite_size() > 0;
+}
 ConflictOutcome OutcomeOf(const v1::StepResult& result);
 
 // What a rank's answer was.
@@ -51,7 +57,7 @@ class Statistics {
     std::atomic<int64_t> sum_ns_{0};
   };
 
-  std::array<std::atomic<uint64_t>, 4> steps_ = {};    // By ConflictOutcome.
+  std::array<std::atomic<uint64_t>, kConflictOutcomes> steps_ = {};
   std::array<std::atomic<uint64_t>, 3> answers_ = {};  // By AnswerOutcome.
   Phase receive_, ingest_, wait_, solve_, commit_, send_;
   std::atomic<uint64_t> failed_streams_{0};

@@ -1,6 +1,7 @@
 #include "server/session/write_update.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -114,6 +115,12 @@ absl::StatusOr<uint64_t> RewriteUpdate(const MomentumOperator& op,
   absl::Status status = op.Recompute(copier.target());
   if (status.ok()) status = copier.CopyUpTo(op.options().num_parameters);
   if (!status.ok()) return status;
+  return wire::ChecksumOf(
+      absl::MakeConstSpan(update->buffer(), update->size_bytes()));
+}
+
+uint64_t WriteZeros(Update* update) {
+  std::memset(update->buffer(), 0, update->size_bytes());
   return wire::ChecksumOf(
       absl::MakeConstSpan(update->buffer(), update->size_bytes()));
 }

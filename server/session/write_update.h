@@ -35,6 +35,9 @@ absl::StatusOr<uint64_t> RewriteUpdate(const MomentumOperator& op,
                                        std::optional<HalfType> sent_as,
                                        Update* update);
 
+// Makes all of `update` zero, whatever its type; its checksum.
+uint64_t WriteZeros(Update* update);
+
 }  // namespace concord
 
 #endif  // CONCORD_SERVER_SESSION_WRITE_UPDATE_H_

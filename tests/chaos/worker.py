@@ -20,6 +20,11 @@ def gradient(rank: int, step: int, length: int) -> torch.Tensor:
     return torch.from_numpy(random.standard_normal(length, dtype=numpy.float32))
 
 
+def overflows(rank: int, step: int) -> bool:
+    """Whether the rank's gradient is infinite, and the step so a skipped one."""
+    return rank == 1 and step % 7 == 3
+
+
 def main() -> None:
     server, name = sys.argv[1:3]
     rank, ranks, length, last, applied = map(int, sys.argv[3:8])
@@ -38,8 +43,13 @@ def main() -> None:
     )
     session.connect(timeout=120)
     for step in range(applied + 1, last + 1):
-        result = session.step({rank: gradient(rank, step, length)}, {rank: 1 / (rank + step)})
+        brought = gradient(rank, step, length)
+        if overflows(rank, step):
+            brought[step % length] = float("inf")
+        result = session.step({rank: brought}, {rank: 1 / (rank + step)})
         assert result.step == step
+        skipped = ((1, 1),) if overflows(1, step) else ()
+        assert result.skipped_nonfinite == skipped, (step, result.skipped_nonfinite)
         told = hashlib.sha256(result.update.numpy()).hexdigest()
         # One write: a worker that is killed has told a step whole, or not at all.
         sys.stdout.write(f"{step} {told} {result.attempts}\n")

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/step_line.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -92,6 +93,36 @@ int Width(const std::string& bare) {
     if ((static_cast<unsigned char>(byte) & 0xC0) != 0x80) ++width;
   }
   return width;
+}
+
+// As a session tells of a step that it has skipped.
+v1::StepDiagnostics SkippedStep(uint64_t number, int m) {
+  v1::StepDiagnostics step = Step(number, m);
+  v1::StepResult& result = *step.mutable_result();
+  result.clear_solution();
+  result.clear_gram();
+  result.clear_cosines();
+  step.mutable_trailer()->clear_direction_cosines();
+  for (const uint32_t rank : {1, 2}) {
+    v1::Contributor& skipped = *result.add_skipped_nonfinite();
+    skipped.set_rank(rank);
+    skipped.add_losses(rank);
+    if (rank == 2) skipped.add_losses(0);
+  }
+  return step;
+}
+
+TEST(LivePicture, NamesWhoMadeAStepASkippedOne) {
+  LiveFacts facts = Facts(9, 3);
+  const size_t trend = facts.worst_cosines.size();
+  AddStep(SkippedStep(10, 3), kNow, &facts);
+  const std::vector<std::string> lines = BareLines(facts, {100, 24});
+  EXPECT_THAT(lines[1],
+              HasSubstr("skipped: NaN or Inf from rank 1: loss 1, rank 2: "
+                        "losses 2 0"));
+  EXPECT_EQ(facts.worst_cosines.size(), trend) << "it has no cosines";
+  EXPECT_THAT(ToLine(SkippedStep(10, 3)),
+              HasSubstr("step 10  skipped: NaN or Inf from rank 1: loss 1"));
 }
 
 TEST(LivePicture, ShowsThreeLossesInEightyColumns) {

@@ -172,7 +172,7 @@ def test_statistics_tell_what_sessions_did_and_where_the_time_went(durable_serve
     assert text.returncode == 0 and text.stdout.startswith("since 2")
     counts, times = (part.splitlines() for part in text.stdout.split("\n\n")[1:])
     assert [line.split("  ")[1] for line in counts[1:]] == ["the whole server", "sessions/heat"]
-    assert counts[2].split()[:6] == ["sessions/heat", "3", "0", "0", "1", "4"]
+    assert counts[2].split()[:7] == ["sessions/heat", "3", "0", "0", "1", "0", "4"]
     assert times[0].split() == ["mean", "receive", "ingest", "wait", "solve", "commit", "send"]
     alone = run("statistics", "heat", server)
     assert "the whole server" not in alone.stdout and "sessions/heat" in alone.stdout

@@ -202,8 +202,8 @@ def parse_out(out: Any, rows: Rows) -> torch.Tensor:
     return out.detach()
 
 
-def parse_losses(losses: Any, count: int) -> list[float]:
-    """`count` finite numbers, detached."""
+def parse_losses(losses: Any, count: int, *, nonfinite: bool = False) -> list[float]:
+    """`count` finite numbers, detached; with `nonfinite` also NaN and Inf."""
     losses = as_known(losses, "losses")
     if isinstance(losses, torch.Tensor):
         if losses.dim() > 1:
@@ -223,7 +223,7 @@ def parse_losses(losses: Any, count: int) -> list[float]:
     for i, value in enumerate(values):
         if isinstance(value, (bool, complex)) or not isinstance(value, (int, float)):
             raise TypeError(f"losses[{i}] must be a real number, not {type(value).__name__}")
-        if not math.isfinite(value):
+        if not (nonfinite or math.isfinite(value)):
             raise invalid("NON_FINITE", f"losses[{i}]", value, "a finite number")
         result.append(float(value))
     return result

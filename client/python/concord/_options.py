@@ -102,6 +102,7 @@ def session_message(
     gradient_type: Any = None,
     update_type: Any = None,
     update_cosines: bool = False,
+    on_nonfinite: str = "refuse",
     **fields: Optional[float],
 ) -> str:
     """What a new session is given beside its operator, as a concord.v1.Session in JSON.
@@ -116,6 +117,8 @@ def session_message(
     for name, value in (("gradient_type", gradient_type), ("update_type", update_type)):
         if value is not None:
             message[name] = wire_type(name, value).upper()
+    if skips_nonfinite(on_nonfinite):
+        message["on_nonfinite"] = "NON_FINITE_SKIP"
     if durability is not None:
         if durability not in ("none", "checkpoint", "step"):
             raise invalid("INVALID_OPTION", "durability", durability, "none, checkpoint or step")
@@ -130,6 +133,13 @@ def session_message(
     if policy:
         message["checkpoints"] = policy
     return as_json(message)
+
+
+def skips_nonfinite(on_nonfinite: str) -> bool:
+    """Whether NaN and Inf skip a step instead of being refused."""
+    if on_nonfinite not in ("refuse", "skip"):
+        raise invalid("INVALID_OPTION", "on_nonfinite", on_nonfinite, "refuse or skip")
+    return on_nonfinite == "skip"
 
 
 def wire_type(field: str, value: Any) -> str:

@@ -6,6 +6,7 @@ The update is rescaled element-wise like Adam's: use it with plain SGD.
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Optional, Union
@@ -14,7 +15,7 @@ import torch
 
 from concord import _process
 from concord._conflictfree import state_of
-from concord._embedded import EmbeddedBackend
+from concord._embedded import EmbeddedBackend, check_rows
 from concord._inputs import (
     HALF_DTYPES,
     SESSION_DTYPES,
@@ -32,6 +33,7 @@ from concord._options import (
     make_options,
     methods_message,
     refuse_derived,
+    skips_nonfinite,
     wire_type,
 )
 from concord._options import resolve_server as _resolve_server
@@ -156,6 +158,7 @@ class EngineMomentumOperator(MomentumOperator):
         min_relative_norm: float = 0.0,
         gradient_type: Union[str, torch.dtype, None] = None,
         update_type: Union[str, torch.dtype, None] = None,
+        on_nonfinite: str = "refuse",
     ) -> None:
         if (num_vectors is None) == (num_vector is None):
             raise TypeError("give num_vectors, or its alias num_vector")
@@ -177,6 +180,9 @@ class EngineMomentumOperator(MomentumOperator):
                 "gradient_type= and update_type= say how vectors travel to a server; "
                 "give one by server= or CONCORD_SERVER"
             )
+        self._skips = skips_nonfinite(on_nonfinite)
+        # The step that was skipped last, embedded.
+        self._skipped: Optional[StepResult] = None
         self._remote = {
             "name": session,
             "rank": rank,
@@ -185,6 +191,7 @@ class EngineMomentumOperator(MomentumOperator):
             "resume_step": resume_step,
             "gradient_type": gradient_type,
             "update_type": update_type,
+            "on_nonfinite": on_nonfinite,
         }
         self._travels = (
             None
@@ -232,8 +239,13 @@ class EngineMomentumOperator(MomentumOperator):
             and not grads.is_neg()
             and self._generation == _process.generation
         ):
-            buffer = self._step_one(indexes, grads.data_ptr(), grads.numel())
-            return _frombuffer(buffer, dtype=self._dtype)
+            try:
+                buffer = self._step_one(indexes, grads.data_ptr(), grads.numel())
+            except InvalidArgumentError:
+                if not self._skips or self.server is not None:
+                    raise
+            else:
+                return _frombuffer(buffer, dtype=self._dtype)
         return self._calculate(indexes, grads, losses, active, out)
 
     def _calculate(
@@ -270,7 +282,7 @@ class EngineMomentumOperator(MomentumOperator):
                 raise invalid(
                     "LOSSES_WITHOUT_RECORDER", "losses", "given", "none, or a loss_recorder"
                 )
-            values = parse_losses(losses, len(checked))
+            values = parse_losses(losses, len(checked), nonfinite=self._skips)
         counting: list[int] = []
         if active is not None:
             counting = parse_indexes(active, self.num_vectors)
@@ -285,14 +297,18 @@ class EngineMomentumOperator(MomentumOperator):
         try:
             if self.server is not None:
                 update = self._step_remote(checked, rows, values, counting)
+            elif not all(map(math.isfinite, values or ())):
+                update = self._skip(checked, rows, values)
             elif values is None:
                 update = self._embedded(rows).step(checked, rows, active=counting, out=direct)
             else:
                 update = self._step_recording(checked, rows, values, counting, direct)
-        except InvalidArgumentError:
+        except InvalidArgumentError as error:
             if fresh:
                 self._forget()
-            raise
+            if error.reason != "NON_FINITE" or not self._skips or self.server is not None:
+                raise
+            update = self._skip(checked, rows, values, error)
         if out is not None:
             assert target is not None
             if update is not direct:
@@ -303,8 +319,55 @@ class EngineMomentumOperator(MomentumOperator):
     @property
     def last_step(self) -> Optional[StepResult]:
         """What the last step found; None before the first, and with a gradient
-        operator that is defined in Python."""
-        return None if self._backend is None else self._backend.last_step()
+        operator that is defined in Python. Of a step that on_nonfinite="skip" has
+        skipped, `skipped_nonfinite`; embedded, such a step has no number of its own,
+        `step` stays that of the last one that counted."""
+        last = None if self._backend is None else self._backend.last_step()
+        skipped = self._skipped
+        if skipped is not None and skipped.step == (0 if last is None else last.step):
+            return skipped
+        return last
+
+    def _skip(
+        self,
+        indexes: list[int],
+        rows: Rows,
+        losses: Optional[list[float]],
+        error: Optional[InvalidArgumentError] = None,
+    ) -> torch.Tensor:
+        """The update of a step with NaN or Inf, which changes nothing; `error` is what
+        refused it, and is raised where what the step brings is not the reason."""
+        if self._backend is not None:
+            check_rows(rows, self._backend.length, self._backend.dtype)
+        found = [
+            (0, index)
+            for position, index in enumerate(indexes)
+            if not torch.isfinite(rows.rows[position]).all()
+            or (losses is not None and not math.isfinite(losses[position]))
+        ]
+        if not found and error is not None:
+            raise error
+        self._skipped = None
+        last = self.last_step
+        recorder = self.loss_recorder
+        none = torch.zeros(0, dtype=torch.float64)
+        self._skipped = StepResult(
+            update=None,
+            step=0 if last is None else last.step,
+            warming_up=False,
+            coefficients=none,
+            conflict_free=False,
+            pareto_stationary=False,
+            rank=0,
+            length=0.0,
+            gram=none.reshape(0, 0),
+            cosines=none.reshape(0, 0),
+            direction_cosines=none,
+            update_cosines=none,
+            losses=[] if recorder is None else list(recorder.current_losses),
+            skipped_nonfinite=tuple(found),
+        )
+        return torch.zeros(rows.length, dtype=SESSION_DTYPES[rows.dtype], device=rows.device)
 
     def state_dict(self) -> dict[str, Any]:
         """The committed state, as tensors by name and a dictionary of strings
@@ -328,6 +391,7 @@ class EngineMomentumOperator(MomentumOperator):
         if self._closed:
             raise RuntimeError("the operator is closed")
         self._refuse_python_state()
+        self._skipped = None
         fresh = self._backend is None
         try:
             if self.server is not None:
@@ -366,6 +430,7 @@ class EngineMomentumOperator(MomentumOperator):
 
     def _forget(self) -> None:
         backend, self._backend = self._backend, None
+        self._skipped = None
         self._step_one = self._dtype = None
         if backend is not None:
             backend.close()
@@ -617,6 +682,10 @@ class PseudoMomentumOperator(EngineMomentumOperator):
         max_vectors_per_step: Most losses that a step brings; default m.
         deadline: Seconds that a step against a server may take; default 15 min.
         resume_step: Last step that was applied, where a worker carries on.
+        on_nonfinite: "refuse": a gradient or loss with NaN or Inf raises. "skip": its
+            step changes nothing, the update is zeros, and `last_step.skipped_nonfinite`
+            says which losses it was; on a server the whole round is skipped, see
+            concord.Session. For loops that scale their losses.
         stale_after: A loss that was last updated more than so many steps ago is left
             out of the combination; 0: never.
         min_relative_norm: A loss whose momentum is at most so long, of the longest,

@@ -55,5 +55,5 @@ def step_result(found: Mapping[str, Any], update: Optional[torch.Tensor]) -> Ste
         values[name] = torch.tensor(values[name], dtype=torch.float64)
     for name in ("gram", "cosines"):
         rows = values[name]
-        values[name] = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), -1)
+        values[name] = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(rows))
     return StepResult(update=update, **values)

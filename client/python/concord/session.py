@@ -31,6 +31,7 @@ from concord._options import (
     refuse_derived,
     resolve_server,
     session_message,
+    skips_nonfinite,
     wire_type,
 )
 from concord._staging import Staging
@@ -80,6 +81,10 @@ class Session:
         update_cosines: Whether results say the cosines between the update itself and
             the losses' vectors, which takes about a third of a large commit's time. A
             step that somebody watches has them all the same.
+        on_nonfinite: "refuse": a gradient or loss with NaN or Inf raises and the round
+            waits for a better one. "skip": it makes the round a skipped step, which
+            leaves the state as it is; every rank gets zeros and
+            `StepResult.skipped_nonfinite`, and goes on with the next step.
         update_history: Updates before the last that the server keeps for ranks that
             have fallen behind; one behind by more gets ResyncWeights.
         durability: "none", "checkpoint", or "step": what outlives the server. Default:
@@ -134,6 +139,7 @@ class Session:
         gradient_type: Union[str, torch.dtype, None] = None,
         update_type: Union[str, torch.dtype, None] = None,
         update_cosines: bool = False,
+        on_nonfinite: str = "refuse",
         traceparent: str = "",
     ) -> None:
         address = resolve_server(server)
@@ -179,11 +185,13 @@ class Session:
                 gradient_type=gradient_type,
                 update_type=update_type,
                 update_cosines=update_cosines,
+                on_nonfinite=on_nonfinite,
             ),
             "restore_from": restore_from or "",
             "chunk_bytes": chunk_bytes or 0,
             "shared_memory": shared_memory,
         }
+        self._skips = skips_nonfinite(on_nonfinite)
         self._travels = None
         if gradient_type is not None:
             self._travels = WIRE_DTYPES[wire_type("gradient_type", gradient_type)]
@@ -358,8 +366,8 @@ class Session:
             raise invalid("LOSSES_WITHOUT_RECORDER", "losses", "given", "none, or a loss_recorder")
         if isinstance(losses, Mapping):
             keys = parse_indexes(list(losses.keys()), self.num_vectors) if losses else []
-            return keys, parse_losses(list(losses.values()), len(keys))
-        return indexes, parse_losses(losses, len(indexes))
+            return keys, parse_losses(list(losses.values()), len(keys), nonfinite=self._skips)
+        return indexes, parse_losses(losses, len(indexes), nonfinite=self._skips)
 
     def _sent(self, rows: Optional[Rows], native: _native.RemoteSession) -> list[torch.Tensor]:
         """The rows in this host's memory, where they fit the session."""
@@ -582,6 +590,7 @@ class RemoteBackend:
             resume_step=remote["resume_step"],
             gradient_type=remote["gradient_type"],
             update_type=remote["update_type"],
+            on_nonfinite=remote["on_nonfinite"],
             **settings,
         )
         self._found: Optional[_native.Found] = None

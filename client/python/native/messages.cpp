@@ -67,6 +67,13 @@ nb::dict ToDict(const v1::StepResult& step, const v1::StepTrailer& trailer) {
   result["contributors"] = contributors;
   result["missing_ranks"] = ToList(step.missing_ranks());
   result["dropped"] = step.dropped();
+  nb::list skipped;
+  for (const v1::Contributor& contributor : step.skipped_nonfinite()) {
+    for (const uint32_t loss : contributor.losses()) {
+      skipped.append(nb::make_tuple(contributor.rank(), loss));
+    }
+  }
+  result["skipped_nonfinite"] = nb::tuple(skipped);
   result["indexes"] = nb::cast(RowIndexes(step));
   result["direction_cosines"] = ToList(trailer.direction_cosines());
   result["update_cosines"] = ToList(trailer.update_cosines());

@@ -138,6 +138,8 @@ TEST(Metrics, EveryOutcomeHasACounter) {
   metrics.CountStep(result, trailer);
   result.set_warming_up(true);
   metrics.CountStep(result, trailer);
+  result.add_skipped_nonfinite();
+  metrics.CountStep(result, trailer);
   v1::StepResult answer;
   metrics.CountAnswer(answer, {}, absl::ZeroDuration(), absl::Milliseconds(1));
   answer.set_repeated(true);
@@ -176,6 +178,7 @@ TEST(Metrics, EveryOutcomeHasACounter) {
         "concord_steps_total{outcome=\"conflict_free\"}",
         "concord_steps_total{outcome=\"stationary\"}",
         "concord_steps_total{outcome=\"warming_up\"}",
+        "concord_steps_total{outcome=\"skipped\"}",
         "concord_answers_total{outcome=\"update\"}",
         "concord_answers_total{outcome=\"repeated\"}",
         "concord_answers_total{outcome=\"dropped\"}",

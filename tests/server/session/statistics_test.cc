@@ -25,6 +25,9 @@ TEST(Statistics, StepsAndAnswersAreCountedByWhatTheyWere) {
   statistics.CountStep(result, trailer);
   result.set_warming_up(true);
   statistics.CountStep(result, trailer);
+  result.add_skipped_nonfinite();
+  statistics.CountStep(result, trailer);
+  result.clear_skipped_nonfinite();
 
   v1::StepTimings timings;
   timings.mutable_receive()->set_nanos(5000);
@@ -46,9 +49,10 @@ TEST(Statistics, StepsAndAnswersAreCountedByWhatTheyWere) {
   EXPECT_EQ(all.steps().conflict_free(), 2);
   EXPECT_EQ(all.steps().stationary(), 1);
   EXPECT_EQ(all.steps().warming_up(), 1);
-  EXPECT_EQ(all.solve().count(), 5);
-  EXPECT_EQ(Nanoseconds(all.solve()), 15'000);
-  EXPECT_EQ(Nanoseconds(all.commit()), 10'000'000'000);
+  EXPECT_EQ(all.steps().skipped(), 1);
+  EXPECT_EQ(all.solve().count(), 6);
+  EXPECT_EQ(Nanoseconds(all.solve()), 18'000);
+  EXPECT_EQ(Nanoseconds(all.commit()), 12'000'000'000);
   EXPECT_EQ(all.answers().update(), 1);
   EXPECT_EQ(all.answers().repeated(), 1);
   EXPECT_EQ(all.answers().dropped(), 1);
