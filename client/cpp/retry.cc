@@ -49,6 +49,10 @@ bool IsWorthRetrying(const absl::Status& status, uint64_t incarnation,
       // What gRPC makes of a stream that was cut. With a reason it is the
       // server's own word.
       return reason.empty();
+    case absl::StatusCode::kFailedPrecondition:
+      // A stream that the server has cut while nothing was under way tells the
+      // code and a text, no details: the next join is told why.
+      return joined && reason.empty();
     case absl::StatusCode::kResourceExhausted:
       // The stream that was lost may still count as open at the server; and
       // where it says how long to wait, waiting is all that it takes.

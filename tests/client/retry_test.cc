@@ -56,9 +56,13 @@ TEST(Retry, ReasonsDecideAsTheContractSays) {
         error(Code::kUnavailable, "DRAINING"),
         error(Code::kAborted, "ROUND_FAILED"),
         error(Code::kDeadlineExceeded, "ROUND_TIMEOUT"),
-        error(Code::kDeadlineExceeded, "SEND_TIMEOUT")}) {
+        error(Code::kDeadlineExceeded, "SEND_TIMEOUT"),
+        // What a stream is told that is cut while it is idle has no details.
+        absl::FailedPreconditionError("EPOCH_CHANGED: restored")}) {
     EXPECT_TRUE(IsWorthRetrying(status, 1, true)) << status;
   }
+  EXPECT_FALSE(IsWorthRetrying(absl::FailedPreconditionError("of ours"), 1,
+                               /*joined=*/false));
   for (const absl::Status& status :
        {error(Code::kNotFound, "SESSION_NOT_FOUND"),
         error(Code::kAborted, "SUPERSEDED"),
