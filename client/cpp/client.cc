@@ -263,6 +263,11 @@ absl::StatusOr<v1::Session> Client::UpdateSession(
   return impl_->Call(&Stub::UpdateSession, request, options);
 }
 
+absl::StatusOr<v1::Session> Client::UpdateLayout(
+    const v1::UpdateLayoutRequest& request, const CallOptions& options) {
+  return impl_->Call(&Stub::UpdateLayout, request, options);
+}
+
 absl::Status Client::DeleteSession(absl::string_view name,
                                    absl::string_view uid,
                                    const CallOptions& options) {

@@ -98,6 +98,12 @@ class Client {
   absl::StatusOr<v1::Session> UpdateSession(
       const v1::UpdateSessionRequest& request, const CallOptions& options = {});
 
+  // Makes a layout the session's: epoch + 1, workers join again with the last
+  // step they have applied. What every rank may ask for; session.proto says
+  // what is kept.
+  absl::StatusOr<v1::Session> UpdateLayout(
+      const v1::UpdateLayoutRequest& request, const CallOptions& options = {});
+
   // With a `uid` only that creation is deleted. A retry of a deletion whose
   // answer was lost gets NOT_FOUND, which then counts as success.
   absl::Status DeleteSession(absl::string_view name, absl::string_view uid = "",

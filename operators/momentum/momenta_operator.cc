@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "operators/momentum/stored_gram.h"
 
 namespace concord {
 namespace {
@@ -154,6 +155,22 @@ absl::Status MomentaOperator::Recompute(void* update) const {
   }
   pass.commit.update = update;
   return passes_.Run(pass, nullptr, [](size_t) {});
+}
+
+absl::Status MomentaOperator::RetakeGram() {
+  absl::Status status = CheckUsable();
+  if (status.ok() && !staging_.empty()) {
+    status = absl::FailedPreconditionError(
+        "the Gram matrix is taken anew between steps, not while rows are "
+        "staged");
+  }
+  if (!status.ok()) return status;
+  absl::StatusOr<Eigen::MatrixXd> gram =
+      GramOf(committed_rows(), options().dtype, options().num_parameters,
+             kernels_.get());
+  if (!gram.ok()) return gram.status();
+  gram_ = *std::move(gram);
+  return absl::OkStatus();
 }
 
 OperatorNumbers MomentaOperator::Numbers() const {

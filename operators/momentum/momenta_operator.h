@@ -17,6 +17,7 @@ double BiasCorrection(double beta, int64_t t);
 class MomentaOperator : public StagedOperator {
  public:
   absl::Status Recompute(void* update) const override;
+  absl::Status RetakeGram() override;
 
  protected:
   MomentaOperator(const OperatorOptions& options, double beta_1, double beta_2,

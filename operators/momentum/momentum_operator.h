@@ -321,6 +321,17 @@ class MomentumOperator {
       const OperatorNumbers& numbers,
       absl::Span<const absl::Span<const std::byte>> vectors) = 0;
 
+  // The same with vectors that `fill(position, memory)` writes, one after the
+  // other, into device memory; `vectors`: how many there are. An error of
+  // `fill` is returned; then nothing changed either.
+  virtual absl::Status Fill(
+      const OperatorNumbers& numbers, size_t vectors,
+      absl::FunctionRef<absl::Status(size_t position, void* memory)> fill) = 0;
+
+  // Computes the committed Gram matrix anew, from the stored vectors. Nothing
+  // may be staged.
+  virtual absl::Status RetakeGram() = 0;
+
   // The names of a snapshot's vectors.
   virtual std::vector<std::string> VectorNames() const = 0;
 

@@ -69,6 +69,8 @@ class NoMomentum : public StagedOperator {
     return status.ok() ? copied : status;
   }
 
+  absl::Status RetakeGram() override { return CheckUsable(); }
+
   absl::Status Recompute(void* update) const override {
     if (held().empty()) {
       return absl::UnimplementedError(

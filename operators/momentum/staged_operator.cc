@@ -272,9 +272,6 @@ absl::StatusOr<OperatorState> StagedOperator::Export() const {
 absl::Status StagedOperator::Import(
     const OperatorNumbers& numbers,
     absl::Span<const absl::Span<const std::byte>> vectors) {
-  absl::Status status = CheckUsable();
-  if (status.ok()) status = CheckFits(numbers, vectors.size());
-  if (!status.ok()) return status;
   for (const absl::Span<const std::byte> vector : vectors) {
     if (vector.size() != VectorBytes()) {
       return InvalidField("INVALID_OPTION", "state",
@@ -282,16 +279,27 @@ absl::Status StagedOperator::Import(
                           absl::StrCat(VectorBytes(), " bytes"));
     }
   }
+  return Fill(numbers, vectors.size(), [&](size_t position, void* memory) {
+    return kernels_->CopyFromHost(memory, vectors[position].data(),
+                                  vectors[position].size());
+  });
+}
+
+absl::Status StagedOperator::Fill(
+    const OperatorNumbers& numbers, size_t vectors,
+    absl::FunctionRef<absl::Status(size_t position, void* memory)> fill) {
+  absl::Status status = CheckUsable();
+  if (status.ok()) status = CheckFits(numbers, vectors);
+  if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<LossRecorder>> recorder =
       RestoredRecorder(numbers);
   if (!recorder.ok()) return recorder.status();
   // Beside the committed ones, so that a failure changes nothing.
   std::vector<VectorHandle> taken;
-  for (const absl::Span<const std::byte> vector : vectors) {
+  for (size_t position = 0; position < vectors; ++position) {
     absl::StatusOr<VectorHandle> next = pool_->Take();
     if (!next.ok()) return next.status();
-    status =
-        kernels_->CopyFromHost((*next)->data(), vector.data(), vector.size());
+    status = fill(position, (*next)->data());
     if (!status.ok()) return status;
     taken.push_back(*std::move(next));
   }

@@ -55,6 +55,10 @@ class StagedOperator : public MomentumOperator {
   absl::Status Import(
       const OperatorNumbers& numbers,
       absl::Span<const absl::Span<const std::byte>> vectors) override;
+  absl::Status Fill(
+      const OperatorNumbers& numbers, size_t vectors,
+      absl::FunctionRef<absl::Status(size_t position, void* memory)> fill)
+      override;
 
  protected:
   // `parts.storage` is left for Open.

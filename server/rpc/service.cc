@@ -202,6 +202,23 @@ grpc::Status Service::UpdateSession(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
+grpc::Status Service::UpdateLayout(grpc::ServerContext* context,
+                                   const v1::UpdateLayoutRequest* request,
+                                   v1::Session* response) {
+  const absl::StatusOr<Visit> admitted =
+      AdmitChange("UpdateLayout", *context, request->name());
+  if (!admitted.ok()) return ToGrpc(admitted.status());
+  absl::StatusOr<v1::Session> session = registry_->UpdateLayout(*request);
+  if (!session.ok()) return Answer(session.status());
+  *response = *std::move(session);
+  log_->Write("layout_updated",
+              {{"session", response->name()},
+               {"num_parameters", absl::StrCat(response->num_parameters())}},
+              admitted->trace);
+  ReturnFreeMemory();
+  return grpc::Status::OK;
+}
+
 grpc::Status Service::DeleteSession(grpc::ServerContext* context,
                                     const v1::DeleteSessionRequest* request,
                                     google::protobuf::Empty*) {

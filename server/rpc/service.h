@@ -65,6 +65,9 @@ class Service final : public v1::Concord::Service {
   grpc::Status UpdateSession(grpc::ServerContext* context,
                              const v1::UpdateSessionRequest* request,
                              v1::Session* response) override;
+  grpc::Status UpdateLayout(grpc::ServerContext* context,
+                            const v1::UpdateLayoutRequest* request,
+                            v1::Session* response) override;
   grpc::Status DeleteSession(grpc::ServerContext* context,
                              const v1::DeleteSessionRequest* request,
                              google::protobuf::Empty* response) override;

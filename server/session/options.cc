@@ -15,8 +15,8 @@
 #include "operators/momentum/gathered_rows.h"
 #include "proto/options/combiner_options.h"
 #include "proto/options/element_type.h"
+#include "proto/options/layout.h"
 #include "proto/options/operator_options.h"
-#include "proto/wire/checksum.h"
 
 namespace concord {
 namespace {
@@ -255,13 +255,6 @@ bool IsSessionId(absl::string_view id) {
     if (!alphanumeric(c) && c != '.' && c != '_' && c != '-') return false;
   }
   return true;
-}
-
-uint64_t LayoutHash(const v1::Layout& layout) {
-  if (layout.segments_size() == 0) return 0;
-  const std::string bytes = layout.SerializeAsString();
-  return wire::ChecksumOf(absl::MakeConstSpan(
-      reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
 }
 
 absl::StatusOr<v1::Session> NormalizeSession(const v1::Session& session,

@@ -74,9 +74,6 @@ absl::StatusOr<uint64_t> ReservedBytes(const OperatorOptions& options,
 // several ranks may bring the same loss.
 uint64_t GatheredVectors(const v1::Session& normalized);
 
-// See concord.v1.Session.layout_hash. 0 without segments.
-uint64_t LayoutHash(const v1::Layout& layout);
-
 // {id} of a session's name is well-formed.
 bool IsSessionId(absl::string_view id);
 

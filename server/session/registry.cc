@@ -14,6 +14,7 @@
 #include "operators/losses/loss_recorder.h"
 #include "operators/momentum/momentum_operator.h"
 #include "proto/options/element_type.h"
+#include "proto/options/layout.h"
 #include "server/session/messages.h"
 #include "server/session/options.h"
 #include "server/session/stored_session.h"
@@ -47,7 +48,14 @@ absl::Status Exists(const Session& existing, const v1::Session& wanted,
                     const v1::Session& present) {
   // Without a field: the options agree, and a client may take the session.
   ErrorDetail detail{"SESSION_EXISTS", "", "", "", {{"uid", existing.uid()}}};
-  const std::optional<Difference> difference = FirstDifference(wanted, present);
+  std::optional<Difference> difference = FirstDifference(wanted, present);
+  if (difference.has_value() && wanted.has_layout() && present.has_layout()) {
+    // Of two layouts the segment says more than their lengths.
+    const auto segment = FirstDifference(wanted.layout(), present.layout());
+    if (segment.has_value()) {
+      difference = Difference{segment->field, segment->left, segment->right};
+    }
+  }
   std::string explanation =
       absl::StrCat(existing.name(), " exists; its options agree");
   if (difference.has_value()) {
@@ -150,7 +158,10 @@ absl::StatusOr<v1::Session> SessionRegistry::Create(
 
 absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
     v1::Session options, const std::shared_ptr<CallerAccount>& account,
-    std::shared_ptr<StateFile> state, std::optional<state::Record> stored) {
+    std::shared_ptr<StateFile> state, std::optional<state::Record> stored,
+    const Session* replaced) {
+  const StateVersion version =
+      replaced == nullptr ? StateVersion::kValid : StateVersion::kNext;
   const bool keeps_steps = KeepsSteps(options);
   const absl::StatusOr<uint64_t> bytes = ReservedBytes(
       ToOperatorOptions(options), options_.kernels->host_accessible(),
@@ -158,7 +169,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
       options.update_type());
   if (!bytes.ok()) return bytes.status();
   std::unique_ptr<CallerAccount::Use> use;
-  if (account != nullptr && stored.has_value()) {
+  if (account != nullptr && (stored.has_value() || replaced != nullptr)) {
     use = account->AddStoredSession();
   } else if (account != nullptr) {
     absl::StatusOr<std::unique_ptr<CallerAccount::Use>> added =
@@ -178,7 +189,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   if (creates) {
     absl::StatusOr<std::shared_ptr<StateFile>> created =
         options_.storage->CreateState(id, StateShape(options), options.uid(),
-                                      options.SerializeAsString());
+                                      options.SerializeAsString(), version);
     if (!created.ok()) return created.status();
     state = *std::move(created);
   }
@@ -195,6 +206,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
   parts.state = std::move(state);
   parts.stored = std::move(stored);
   parts.phase = options_.phase;
+  if (replaced != nullptr) replaced->PassOn(&parts);
   if (parts.options.durability() != v1::DURABILITY_NONE) {
     absl::StatusOr<std::unique_ptr<CheckpointDirectory>> checkpoints =
         options_.storage->OpenCheckpoints(id);
@@ -213,7 +225,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Make(
       Session::Create(std::move(parts));
   if (!session.ok() && creates) {
     // Of the two errors the first is the one to tell.
-    options_.storage->RemoveState(id).IgnoreError();
+    options_.storage->RemoveState(id, version).IgnoreError();
   }
   return session;
 }

@@ -96,6 +96,12 @@ class SessionRegistry {
   // Changes options between two steps; see session.proto.
   absl::StatusOr<v1::Session> Update(const v1::UpdateSessionRequest& request);
 
+  // Makes a layout the session's (registry_layout.cc); see session.proto. Waits
+  // for answers that are being sent, for the session's send_timeout at most.
+  absl::StatusOr<v1::Session> UpdateLayout(
+      const v1::UpdateLayoutRequest& request)
+      ABSL_LOCKS_EXCLUDED(layout_mutex_, mutex_);
+
   // Ends the session's streams (SESSION_NOT_FOUND). Its memory is free when the
   // last of them has let go.
   absl::Status Delete(const v1::DeleteSessionRequest& request);
@@ -170,11 +176,12 @@ class SessionRegistry {
                               const std::string& id) const;
   absl::StatusOr<std::shared_ptr<Session>> TakeUp(const std::string& id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Reserves memory and makes the session of `options`, new or as stored.
+  // Reserves memory and makes the session of `options`, new or as stored, or
+  // to take the place of `replaced`, whose state file is still the valid one.
   absl::StatusOr<std::shared_ptr<Session>> Make(
       v1::Session options, const std::shared_ptr<CallerAccount>& account,
-      std::shared_ptr<StateFile> state, std::optional<state::Record> stored)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+      std::shared_ptr<StateFile> state, std::optional<state::Record> stored,
+      const Session* replaced = nullptr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsTaken(const std::string& name) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Marks a closed session's file as clean, if there is time.
@@ -183,7 +190,8 @@ class SessionRegistry {
   const Options options_;
   const std::shared_ptr<MemoryBudget> budget_;
   CallerAccounts callers_;
-  mutable absl::Mutex mutex_;
+  absl::Mutex layout_mutex_;  // One change of a layout at a time.
+  mutable absl::Mutex mutex_ ABSL_ACQUIRED_AFTER(layout_mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_

@@ -48,7 +48,12 @@ Session::Session(Parts parts)
       update_half_(ToHalfType(parts_.options.update_type())),
       updates_(UpdatePool::Make(operator_options_.num_parameters *
                                 ElementBytes(parts_.options.update_type()))),
-      diagnostics_(std::make_shared<Diagnostics>(parts_.clock)),
+      diagnostics_(parts_.diagnostics != nullptr
+                       ? parts_.diagnostics
+                       : std::make_shared<Diagnostics>(parts_.clock)),
+      statistics_(parts_.statistics != nullptr
+                      ? parts_.statistics
+                      : std::make_shared<Statistics>()),
       current_(parts_.options),
       round_timeout_(ToDuration(current_.round_timeout())),
       straggler_timeout_(ToDuration(current_.straggler_timeout())),
@@ -342,11 +347,15 @@ void Session::CloseLocked(const absl::Status& reason) {
   if (!closed_.ok()) return;
   closed_ = reason;
   if (round_ != nullptr) FailRound(reason);
+  EndAllStreams(reason);
+  diagnostics_->Close(reason);
+  Wake();
+}
+
+void Session::EndAllStreams(const absl::Status& reason) {
   for (const RankSlot& slot : ranks_) {
     if (slot.stream != nullptr) EndStream(slot.stream.get(), reason);
   }
-  diagnostics_->Close(reason);
-  Wake();
 }
 
 void Session::Close(absl::Status reason) {

@@ -47,6 +47,7 @@
 #include "concord/v1/step.pb.h"
 #include "operators/kernels/kernels.h"
 #include "operators/momentum/gathered_rows.h"
+#include "operators/momentum/layout.h"
 #include "operators/momentum/momentum_operator.h"
 #include "server/session/caller_account.h"
 #include "server/session/checkpoint.h"
@@ -90,6 +91,9 @@ class Session : public std::enable_shared_from_this<Session> {
     // Told of every committed step, with a lock held: quick. Null: nobody.
     CommitHook on_commit;
     PhaseHook phase;
+    // Of a session whose place this one takes (PassOn); null: its own.
+    std::shared_ptr<Diagnostics> diagnostics;
+    std::shared_ptr<Statistics> statistics;
   };
 
   // Allocates the session's vectors; RESOURCE_EXHAUSTED from the device, the
@@ -153,7 +157,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // What its streams and steps were. Steps count themselves; the rpc room
   // counts the rest.
-  Statistics& statistics() { return statistics_; }
+  Statistics& statistics() { return *statistics_; }
 
   // The last committed state, while steps go on.
   absl::StatusOr<SessionSnapshot> Snapshot()
@@ -168,6 +172,20 @@ class Session : public std::enable_shared_from_this<Session> {
   // round and all streams end with EPOCH_CHANGED. INVALID_ARGUMENT where it
   // does not fit; then nothing changed but that the open round has failed.
   absl::StatusOr<v1::Session> Restore(const StoredCheckpoint& stored)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
+  // ---- Another layout (session_layout.cc) ----
+  // What a session that takes this one's place goes on with.
+  void PassOn(Parts* parts) const;
+  // Makes `successor`, which was made of this session's options with another
+  // layout, what this session is: its state under that layout, epoch + 1, its
+  // ranks and the number of its steps. Then calls `publish`, and if that
+  // succeeds this session is at its end: its streams end with EPOCH_CHANGED,
+  // calls with UNAVAILABLE, SESSION_PARKED. Answers that are being sent are
+  // waited for, send_timeout at most. On an error all stays as it was, but that
+  // the open round has failed with EPOCH_CHANGED.
+  absl::Status HandOver(const LayoutChange& change, Session* successor,
+                        absl::FunctionRef<absl::Status()> publish)
       ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
 
   // Of a closed session whose steps are kept: writes everything out and marks
@@ -207,6 +225,9 @@ class Session : public std::enable_shared_from_this<Session> {
                                const v1::StepResult* result,
                                const v1::StepTrailer* trailer) const
       ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
+  // The same with the answer to the committed step.
+  state::Record CompleteCommittedRecord(const state::Record& begun) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_, staging_mutex_);
   // Makes `record` the file's valid one, after the vectors that it names.
   absl::Status WriteRecord(const state::Record& record) const
       ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
@@ -227,6 +248,17 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<uint64_t> ChecksumOfCommitted(const v1::StepResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) ABSL_LOCKS_EXCLUDED(staging_mutex_);
   absl::Status closed() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // What HandOver gives besides the vectors; the operator has them then.
+  absl::Status Receive(const LayoutChange& change, MomentumOperator* from,
+                       uint64_t epoch, uint64_t committed_step,
+                       const std::vector<RankSlot>& ranks)
+      ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+  // A rank is being sent what a round that is over has found.
+  bool IsAnswering() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends all streams, and every later call with `reason`.
+  void EndAllStreams(const absl::Status& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- For RankStream (session.cc, session_round.cc) ----
   // The contribution to append to; null when the vectors are to be dropped.
@@ -396,7 +428,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::optional<HalfType> update_half_;
   const std::shared_ptr<UpdatePool> updates_;
   const std::shared_ptr<Diagnostics> diagnostics_;
-  Statistics statistics_;
+  const std::shared_ptr<Statistics> statistics_;
   // Where commits go that cannot go into the update (write_update.h).
   std::unique_ptr<DeviceMemory> device_update_;
   // Of a durable session on such a device; null: the file is its memory.

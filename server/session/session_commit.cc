@@ -292,7 +292,7 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     mutex_.AssertHeld();
     return CollectFacts();
   });
-  statistics_.CountStep(*committed_.result, committed_.trailer);
+  statistics_->CountStep(*committed_.result, committed_.trailer);
   if (parts_.on_commit != nullptr) {
     parts_.on_commit(*committed_.result, committed_.trailer);
   }

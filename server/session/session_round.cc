@@ -115,7 +115,10 @@ absl::Status Session::CheckHeader(const v1::StepHeader& header) const {
          absl::StrCat(header.layout_hash()),
          absl::StrCat(options.layout_hash()),
          {{"layout_hash", absl::StrCat(options.layout_hash())}}},
-        options.layout_hash() == 0 ? "the session has no layout" : "");
+        options.layout_hash() == 0
+            ? "the session has no layout"
+            : "a hash does not tell where they differ; CreateSession with the "
+              "whole layout names the first segment");
   }
   absl::InlinedVector<uint32_t, 16> seen;
   for (int i = 0; i < header.vectors_size(); ++i) {

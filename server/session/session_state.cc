@@ -11,8 +11,9 @@ namespace concord {
 void Session::TakeUp(const state::Record& record) {
   epoch_ = record.epoch();
   committed_step_ = record.result().step();
-  committed_.step = committed_step_;
-  if (committed_step_ > 0) {
+  // Without a length: it had no answer (KeepCommitted).
+  if (record.result().update_length() > 0) {
+    committed_.step = committed_step_;
     committed_.result = std::make_shared<v1::StepResult>(record.result());
     committed_.trailer = record.trailer();
   }
@@ -61,9 +62,19 @@ absl::Status Session::KeepCommitted() {
   const std::shared_ptr<const state::Record> begun = BeginRecord();
   if (begun == nullptr) return absl::OkStatus();
   absl::MutexLock lock(&staging_mutex_);
-  return WriteRecord(
-      CompleteRecord(*begun, committed_.result.get(),
-                     committed_.step == 0 ? nullptr : &committed_.trailer));
+  return WriteRecord(CompleteCommittedRecord(*begun));
+}
+
+state::Record Session::CompleteCommittedRecord(
+    const state::Record& begun) const {
+  if (committed_.result != nullptr) {
+    return CompleteRecord(begun, committed_.result.get(), &committed_.trailer);
+  }
+  if (committed_step_ == 0) return CompleteRecord(begun, nullptr, nullptr);
+  // Of an answer that there is not any more the number alone.
+  v1::StepResult result;
+  result.set_step(committed_step_);
+  return CompleteRecord(begun, &result, nullptr);
 }
 
 absl::Status Session::WriteRecord(const state::Record& record) const {
@@ -84,9 +95,7 @@ absl::Status Session::CloseState(absl::FunctionRef<bool()> give_up) {
   const std::shared_ptr<const state::Record> begun = BeginRecord();
   if (begun == nullptr) return absl::OkStatus();
   absl::MutexLock staging_lock(&staging_mutex_);
-  state::Record record =
-      CompleteRecord(*begun, committed_.result.get(),
-                     committed_.step == 0 ? nullptr : &committed_.trailer);
+  state::Record record = CompleteCommittedRecord(*begun);
   absl::Status status =
       mirror_ == nullptr ? absl::OkStatus() : mirror_->Keep(record.places());
   if (status.ok()) {

@@ -52,8 +52,10 @@ std::string StateDirectory::SessionPath(absl::string_view id) const {
   return absl::StrCat(path_, "/sessions/", id);
 }
 
-std::string StateDirectory::StatePath(absl::string_view id) const {
-  return absl::StrCat(SessionPath(id), "/state");
+std::string StateDirectory::StatePath(absl::string_view id,
+                                      StateVersion version) const {
+  return absl::StrCat(SessionPath(id), "/state",
+                      version == StateVersion::kNext ? ".next" : "");
 }
 
 bool StateDirectory::HasState(absl::string_view id) const {
@@ -78,15 +80,26 @@ absl::StatusOr<std::vector<std::string>> StateDirectory::StoredSessions()
 
 absl::StatusOr<std::shared_ptr<StateFile>> StateDirectory::CreateState(
     absl::string_view id, const StateFile::Shape& shape,
-    absl::string_view identity, absl::string_view creation) const {
+    absl::string_view identity, absl::string_view creation,
+    StateVersion version) const {
   absl::Status status = MakeAll(SessionPath(id));
-  if (status.ok()) status = RemoveState(id);
+  if (status.ok()) status = RemoveState(id, version);
   if (!status.ok()) return status;
-  return StateFile::Create(StatePath(id), shape, identity, creation, boot_id_);
+  return StateFile::Create(StatePath(id, version), shape, identity, creation,
+                           boot_id_);
+}
+
+absl::Status StateDirectory::ReplaceState(absl::string_view id) const {
+  const absl::Status status =
+      RenameFile(StatePath(id, StateVersion::kNext), StatePath(id));
+  return status.ok() ? SyncDirectory(SessionPath(id)) : status;
 }
 
 absl::StatusOr<std::shared_ptr<StateFile>> StateDirectory::OpenState(
     absl::string_view id) const {
+  // One that was not finished when the server died.
+  const absl::Status status = RemoveState(id, StateVersion::kNext);
+  if (!status.ok()) return status;
   return StateFile::Open(StatePath(id), boot_id_);
 }
 
@@ -113,8 +126,9 @@ absl::StatusOr<MappedFile> StateDirectory::MapCheckpoint(absl::string_view id,
   return CheckpointDirectory::At(SessionPath(id)).Map(step);
 }
 
-absl::Status StateDirectory::RemoveState(absl::string_view id) const {
-  return RemoveFile(StatePath(id));
+absl::Status StateDirectory::RemoveState(absl::string_view id,
+                                         StateVersion version) const {
+  return RemoveFile(StatePath(id, version));
 }
 
 absl::Status StateDirectory::RemoveSession(absl::string_view id) const {

@@ -22,6 +22,10 @@
 
 namespace concord {
 
+// Of a session's state file: the one that counts, or one that is to take its
+// place (DIR/sessions/{id}/state.next).
+enum class StateVersion { kValid, kNext };
+
 class StateDirectory {
  public:
   // Makes the directory where there is none, and locks it. `boot_id`: see
@@ -34,13 +38,18 @@ class StateDirectory {
 
   // The directory of one session; it need not exist.
   std::string SessionPath(absl::string_view id) const;
-  std::string StatePath(absl::string_view id) const;
+  std::string StatePath(absl::string_view id,
+                        StateVersion version = StateVersion::kValid) const;
 
   // A new state file of session `id`; what lay there of an older session of
   // that id but for its checkpoints is gone.
   absl::StatusOr<std::shared_ptr<StateFile>> CreateState(
       absl::string_view id, const StateFile::Shape& shape,
-      absl::string_view identity, absl::string_view creation) const;
+      absl::string_view identity, absl::string_view creation,
+      StateVersion version = StateVersion::kValid) const;
+  // Makes the next state file the valid one, in one go: whoever opens the state
+  // finds the old one or this.
+  absl::Status ReplaceState(absl::string_view id) const;
   absl::StatusOr<std::shared_ptr<StateFile>> OpenState(
       absl::string_view id) const;
   bool HasState(absl::string_view id) const;
@@ -58,7 +67,8 @@ class StateDirectory {
                                            uint64_t step) const;
 
   // Removes the state file of session `id`, or all that is stored of it.
-  absl::Status RemoveState(absl::string_view id) const;
+  absl::Status RemoveState(absl::string_view id,
+                           StateVersion version = StateVersion::kValid) const;
   absl::Status RemoveSession(absl::string_view id) const;
 
  private:

@@ -57,6 +57,24 @@ class PlainMomentum {
     return direction_.array() / (corrected_second.array().sqrt() + 1e-8);
   }
 
+  // Other parameters: the e-th one is what the `places[e]`-th was, -1: new.
+  void Rearrange(const std::vector<Eigen::Index>& places) {
+    const auto moved = [&](const Eigen::VectorXd& vector) {
+      Eigen::VectorXd result = Eigen::VectorXd::Zero(places.size());
+      for (size_t e = 0; e < places.size(); ++e) {
+        if (places[e] >= 0) result[e] = vector[places[e]];
+      }
+      return result;
+    };
+    Eigen::MatrixXd momenta(momenta_.rows(), places.size());
+    for (Eigen::Index i = 0; i < momenta_.rows(); ++i) {
+      momenta.row(i) = moved(momenta_.row(i));
+    }
+    momenta_ = momenta;
+    second_ = moved(second_);
+    previous_ = moved(previous_);
+  }
+
   const Eigen::VectorXd& direction() const { return direction_; }
 
  private:

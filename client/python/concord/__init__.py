@@ -1,8 +1,8 @@
 """Conflict-free gradient combination, with the names of the conflictfree package.
 
 Modules: momentum_operator, grad_operator, methods, loss_recorder, weight_model,
-length_model, utils; session for jobs of several workers, step_watch to look on;
-errors. aggregation has the names of torchjd.aggregation.
+length_model, utils; session for jobs of several workers, layout for what is inside
+their vectors, step_watch to look on; errors. aggregation has the names of torchjd.aggregation.
 """
 
 from concord.errors import ConcordError
@@ -14,6 +14,7 @@ from concord.grad_operator import (
     IMTLGOperator,
     PCGradOperator,
 )
+from concord.layout import Layout, Segment, layout_of
 from concord.length_model import (
     LengthModel,
     ProjectionLength,
@@ -54,6 +55,7 @@ __all__ = [
     "GradientOperator",
     "IMTLGOperator",
     "LatestLossRecorder",
+    "Layout",
     "LengthModel",
     "LossRecorder",
     "MomentumLossRecorder",
@@ -63,6 +65,7 @@ __all__ = [
     "PseudoMomentumOperator",
     "RandomWeight",
     "SeparateMomentumOperator",
+    "Segment",
     "Session",
     "StepDiagnostics",
     "StepResult",
@@ -74,5 +77,6 @@ __all__ = [
     "TrackMinimum",
     "TrackSpecific",
     "WeightModel",
+    "layout_of",
     "watch",
 ]

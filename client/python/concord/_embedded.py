@@ -10,6 +10,7 @@ import torch
 from concord import _native, _process, _state
 from concord._inputs import SESSION_DTYPES, Rows
 from concord.errors import invalid
+from concord.layout import Layout, bare, num_parameters
 from concord.results import StepResult, step_result
 
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
@@ -93,6 +94,15 @@ class EmbeddedBackend:
             torch.cuda.current_stream(self.device).synchronize()
             self.engine.step_into(indexes, addresses, *extras, out.data_ptr())
         return out
+
+    def update_layout(self, previous: Layout, layout: Layout) -> None:
+        """The state under another layout, from the next step on."""
+        settings = {**self._settings, "num_parameters": num_parameters(layout)}
+        self._engine = _native.engine_with_layout(
+            self.engine, _native.make_options(**settings), bare(previous), bare(layout)
+        )
+        self._settings = settings
+        self.length = settings["num_parameters"]
 
     def reconfigure(self, options: dict[str, Any]) -> None:
         """Other methods from the next step on; `options` as for the constructor."""

@@ -93,6 +93,18 @@ class Found:
     @property
     def losses(self) -> list[float]: ...
 
+def engine_with_layout(
+    engine: Engine,
+    options: Options,
+    previous: Sequence[tuple[str, Sequence[int]]],
+    layout: Sequence[tuple[str, Sequence[int]]],
+) -> Engine: ...
+def layout_runs(
+    previous: Sequence[tuple[str, Sequence[int]]], layout: Sequence[tuple[str, Sequence[int]]]
+) -> list[tuple[int, int, int]]: ...  # from, to, count
+def update_layout(
+    server: str, name: str, layout: str, previous: str, timeout: float
+) -> int: ...  # num_parameters
 def checksum(bytes: bytes, /) -> int: ...
 def create_checkpoint(server: str, name: str, timeout: float) -> dict: ...
 def list_checkpoints(server: str, name: str, timeout: float) -> list[dict]: ...

@@ -13,9 +13,11 @@ from typing import Any, Optional
 
 import torch
 
+from concord import _native
 from concord._embedded import check_rows
 from concord._inputs import Rows
 from concord.errors import invalid
+from concord.layout import Layout, bare, num_parameters
 from concord.results import StepResult
 
 
@@ -40,6 +42,28 @@ class VectorBackend:
         """Takes over what the owner's options say now."""
         self._operator = owner.gradient_operator
         self._beta_1, self._beta_2 = owner.beta_1, owner.beta_2
+
+    def update_layout(self, previous: Layout, layout: Layout) -> None:
+        """The state under another layout, from the next step on."""
+        runs = _native.layout_runs(bare(previous), bare(layout))
+        if num_parameters(previous) != self.length:
+            raise invalid(
+                "INVALID_OPTION", "previous", f"{num_parameters(previous)} elements",
+                f"{self.length}, the length of the vectors",
+            )  # fmt: skip
+        length = num_parameters(layout)
+
+        def moved(vector: torch.Tensor) -> torch.Tensor:
+            result = torch.zeros(length, dtype=self.dtype, device=self.device)
+            for old, new, count in runs:
+                result[new : new + count] = vector[old : old + count]
+            return result
+
+        self._momenta = [moved(momentum) for momentum in self._momenta]
+        self._second = moved(self._second)
+        self._seconds = [moved(second) for second in self._seconds]
+        self._previous = moved(self._previous)
+        self.length = length
 
     def state(self) -> dict[str, Any]:
         """What the owner's attributes show, as copies."""

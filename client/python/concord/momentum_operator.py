@@ -44,6 +44,7 @@ from concord.errors import InvalidArgumentError, invalid
 # What the module of the conflictfree package offers by the way.
 from concord.grad_operator import *  # noqa: F403
 from concord.grad_operator import ConFIGOperator, GradientOperator
+from concord.layout import parse_layout
 from concord.length_model import *  # noqa: F403
 from concord.loss_recorder import (
     EngineLossRecorder,
@@ -415,6 +416,22 @@ class EngineMomentumOperator(MomentumOperator):
             if fresh:
                 self._forget()
             raise
+
+    def update_layout(self, old: Sequence[Any], new: Sequence[Any]) -> None:
+        """Another layout of the vectors from the next step on, as `concord.layout_of`
+        gives it: parameters were frozen, unfrozen, added or have another order. By name,
+        the momenta and second momenta of those that stay are kept bit for bit, new ones
+        begin with zeros; counts go on. On a server every rank calls it after the same
+        step. On an error nothing changed."""
+        previous, layout = parse_layout("old", old), parse_layout("new", new)
+        if self._closed:
+            raise RuntimeError("the operator is closed")
+        if self.server is not None:
+            self._remote_backend().update_layout(previous, layout)
+        elif self._backend is not None:
+            self._backend.update_layout(previous, layout)
+        self._skipped = None
+        self._step_one = self._dtype = None
 
     def _refuse_python_state(self) -> None:
         if not self._native:

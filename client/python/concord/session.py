@@ -14,6 +14,7 @@ here and may be tried again; what is worth retrying has been retried already.
 
 from __future__ import annotations
 
+import json
 import secrets
 import weakref
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from concord._embedded import check_rows, dtype_name
 from concord._inputs import Rows, parse_gradients, parse_indexes, parse_losses
 from concord._options import (
     WIRE_DTYPES,
+    as_json,
     derived_part,
     make_options,
     refuse_derived,
@@ -35,8 +37,10 @@ from concord._options import (
     wire_type,
 )
 from concord._staging import Staging
-from concord.errors import ConcordError, invalid
+from concord.errors import ConcordError, SessionNotFound, invalid
 from concord.grad_operator import ConFIGOperator, GradientOperator
+from concord.layout import Layout, layout_message, parse_layout
+from concord.layout import num_parameters as layout_length
 from concord.loss_recorder import LossRecorder
 from concord.results import StepResult, step_result
 from concord.step_watch import StepWatch
@@ -85,6 +89,9 @@ class Session:
             waits for a better one. "skip": it makes the round a skipped step, which
             leaves the state as it is; every rank gets zeros and
             `StepResult.skipped_nonfinite`, and goes on with the next step.
+        layout: What is inside the vectors, as `concord.layout_of` gives it. Ranks with
+            another one, as with parameters in another order, are refused with the first
+            segment that differs. num_parameters follows from it.
         update_history: Updates before the last that the server keeps for ranks that
             have fallen behind; one behind by more gets ResyncWeights.
         durability: "none", "checkpoint", or "step": what outlives the server. Default:
@@ -140,6 +147,7 @@ class Session:
         update_type: Union[str, torch.dtype, None] = None,
         update_cosines: bool = False,
         on_nonfinite: str = "refuse",
+        layout: Optional[Sequence[Any]] = None,
         traceparent: str = "",
     ) -> None:
         address = resolve_server(server)
@@ -167,9 +175,18 @@ class Session:
         self.num_workers = num_workers
         self.num_vectors = num_vectors
         self._id = name.removeprefix("sessions/") if name else f"py-{secrets.token_hex(8)}"
+        self._layout = None if layout is None else parse_layout("layout", layout)
+        if self._layout is not None:
+            covered = layout_length(self._layout)
+            if num_parameters not in (None, covered):
+                raise invalid(
+                    "INVALID_OPTION", "num_parameters", num_parameters,
+                    f"the layout's elements, {covered}",
+                )  # fmt: skip
+            num_parameters = covered
         self._sizes = (num_parameters, dtype)
-        self._settings: dict[str, Any] = {
-            "session_options": session_message(
+        self._message = json.loads(
+            session_message(
                 num_workers=num_workers,
                 round_timeout=round_timeout,
                 send_timeout=send_timeout,
@@ -186,7 +203,9 @@ class Session:
                 update_type=update_type,
                 update_cosines=update_cosines,
                 on_nonfinite=on_nonfinite,
-            ),
+            )
+        )
+        self._settings: dict[str, Any] = {
             "restore_from": restore_from or "",
             "chunk_bytes": chunk_bytes or 0,
             "shared_memory": shared_memory,
@@ -408,10 +427,50 @@ class Session:
             rank=self.rank,
             timeout=timeout,
             traceparent=self._traceparent or _trace.current(),
+            session_options=as_json(self._session_options()),
             **self._settings,
             **self._known,
         )
         self._generation = _process.generation
+
+    def _session_options(self) -> dict[str, Any]:
+        """A concord.v1.Session in JSON's terms, but for the operator and its sizes."""
+        if self._layout is None:
+            return self._message
+        return {**self._message, "layout": layout_message(self._layout)}
+
+    def update_layout(
+        self,
+        layout: Sequence[Any],
+        previous: Optional[Sequence[Any]] = None,
+        *,
+        timeout: float = _DEADLINE,
+    ) -> None:
+        """Another layout from the next step on: parameters were frozen, unfrozen, added
+        or have another order. By name, the momenta of those that stay are kept bit for
+        bit, new ones begin with zeros. Every rank calls it, with the same layout and
+        after the same step; one that does not, and goes on, gets EpochChanged.
+        `previous`: what the session's layout is, which it must be told where it was made
+        without one."""
+        wanted = parse_layout("layout", layout)
+        before = self._layout if previous is None else parse_layout("previous", previous)
+        joined = self._native is not None or self._attach_only
+        try:
+            _native.update_layout(
+                self.server,
+                self.name,
+                as_json(layout_message(wanted)),
+                "" if before is None else as_json(layout_message(before)),
+                timeout,
+            )
+        except SessionNotFound:
+            if joined:
+                raise
+            # It is made with the first step.
+        if joined:
+            self.resync()
+        self._layout = wanted
+        self._sizes = (layout_length(wanted), self._sizes[1])
 
     def change(
         self,
@@ -649,6 +708,10 @@ class RemoteBackend:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._session.load_state_dict(state)
+        self._found = None
+
+    def update_layout(self, previous: Layout, layout: Layout) -> None:
+        self._session.update_layout(layout, previous)
         self._found = None
 
     def last_step(self) -> Optional[StepResult]:

@@ -12,6 +12,8 @@ void BindOptions(nanobind::module_& module);
 void BindResultBuffer(nanobind::module_& module);
 // Kernels, Engine, solve, LatestLossRecorder: the engine in this process.
 void BindEngine(nanobind::module_& module);
+// Other layouts for engines and sessions.
+void BindLayout(nanobind::module_& module);
 // Session: a worker's view of a session on a server.
 void BindSession(nanobind::module_& module);
 // States and checkpoints of sessions on a server.

@@ -49,6 +49,20 @@ absl::StatusOr<std::unique_ptr<ResultBuffer>> Engine::Step(
   return buffer;
 }
 
+absl::StatusOr<std::unique_ptr<Engine>> Engine::WithLayout(
+    const OperatorOptions& options, const LayoutChange& change) {
+  absl::StatusOr<std::unique_ptr<Engine>> successor = Create(options, kernels_);
+  if (!successor.ok()) return successor.status();
+  absl::Status status;
+  (*successor)->Look([&](MomentumOperator& to) {
+    Look([&](MomentumOperator& from) {
+      status = MoveState(change, &from, &to, kernels_.get());
+    });
+  });
+  if (!status.ok()) return status;
+  return successor;
+}
+
 void Engine::Look(const std::function<void(MomentumOperator&)>& look) {
   absl::MutexLock lock(&mutex_);
   look(*operator_);

@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "client/python/native/result_pool.h"
 #include "operators/kernels/kernels.h"
+#include "operators/momentum/layout.h"
 #include "operators/momentum/momentum_operator.h"
 
 namespace concord::python {
@@ -47,6 +48,11 @@ class Engine {
   absl::StatusOr<std::unique_ptr<ResultBuffer>> Step(
       absl::Span<const int> indexes, absl::Span<const void* const> gradients,
       const Extras& extras);
+
+  // An engine with the state of this one under another layout; `options` are
+  // this one's but for num_parameters.
+  absl::StatusOr<std::unique_ptr<Engine>> WithLayout(
+      const OperatorOptions& options, const LayoutChange& change);
 
   // Calls `look` with the operator, no step under way.
   void Look(const std::function<void(MomentumOperator&)>& look);

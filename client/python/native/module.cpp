@@ -8,6 +8,7 @@ NB_MODULE(_native, module) {
   concord::python::BindOptions(module);
   concord::python::BindResultBuffer(module);
   concord::python::BindEngine(module);
+  concord::python::BindLayout(module);
   concord::python::BindSession(module);
   concord::python::BindState(module);
   concord::python::BindWatch(module);

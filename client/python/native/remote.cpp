@@ -4,7 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/python/native/proto_options.h"
+#include "operators/errors.h"
 #include "proto/options/element_type.h"
+#include "proto/options/layout.h"
 #include "proto/options/operator_options.h"
 
 namespace concord::python {
@@ -31,6 +33,19 @@ absl::StatusOr<v1::Session> FindSession(Client& client,
   return client.AttachOrCreate(request, call);
 }
 
+// LAYOUT_MISMATCH names the first segment that is another one in the session.
+absl::Status CheckLayout(const v1::Layout& layout, const v1::Session& session) {
+  const auto difference = FirstDifference(layout, session.layout());
+  if (!difference.has_value()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"LAYOUT_MISMATCH",
+                    difference->field,
+                    difference->left,
+                    difference->right,
+                    {{"layout_hash", absl::StrCat(session.layout_hash())}}},
+                   absl::StrCat(session.name(), " has another layout"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RemoteSession>> RemoteSession::Open(
@@ -48,7 +63,13 @@ absl::StatusOr<std::unique_ptr<RemoteSession>> RemoteSession::Open(
   if (!client.ok()) return client.status();
   const auto session = FindSession(**client, settings, call);
   if (!session.ok()) return session.status();
+  if (settings.session.has_layout()) {
+    // One that is only looked up has not been compared by the server.
+    const absl::Status same = CheckLayout(settings.session.layout(), *session);
+    if (!same.ok()) return same;
+  }
   WorkerOptions options = settings.worker;
+  options.layout_hash = LayoutHash(settings.session.layout());
   options.session = session->name();
   if (options.uid.empty()) options.uid = session->uid();
   auto worker = (*client)->OpenWorker(options, call);

@@ -250,6 +250,37 @@ TEST(Server, ChangesASessionsOptionsOverTheWire) {
   EXPECT_EQ(error.value, "num_vectors");
 }
 
+TEST(Server, ChangesASessionsLayoutOverTheWire) {
+  TestServer server;
+  v1::Session options;
+  options.set_num_vectors(1);
+  options.set_num_parameters(30);
+  for (const char* name : {"trunk", "head"}) {
+    v1::Layout::Segment* const segment =
+        options.mutable_layout()->add_segments();
+    segment->set_name(name);
+    segment->add_shape(15);
+  }
+  server.Create("s", options);
+  const auto stub = v1::Concord::NewStub(server.Connect());
+  v1::UpdateLayoutRequest request;
+  request.set_name("sessions/s");
+  *request.mutable_layout()->add_segments() = options.layout().segments(1);
+  v1::Session session;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub->UpdateLayout(&context, request, &session).ok());
+  EXPECT_EQ(session.num_parameters(), 15);
+  EXPECT_EQ(session.epoch(), 2);
+  EXPECT_THAT(server.Logged("layout_updated"), ::testing::SizeIs(1));
+  grpc::ClientContext again;
+  request.mutable_layout()->mutable_segments(0)->set_shape(0, 16);
+  const WireError error =
+      ReadError(stub->UpdateLayout(&again, request, &session));
+  EXPECT_EQ(error.reason, "INVALID_OPTION");
+  EXPECT_EQ(error.field, "layout.segments[0].shape");
+  EXPECT_EQ(error.value, "\"head\" (16)");
+}
+
 TEST(Server, SolvesAGramMatrix) {
   TestServer server;
   v1::SolveRequest request;

@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "operators/errors.h"
+#include "proto/options/layout.h"
 #include "server/session/options.h"
 #include "tests/server/session/session_harness.h"
 
