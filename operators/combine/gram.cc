@@ -48,16 +48,16 @@ absl::Status ValidateGram(const Eigen::MatrixXd& gram) {
   const double largest = gram.cwiseAbs().maxCoeff();
   for (Eigen::Index i = 0; i < gram.rows(); ++i) {
     for (Eigen::Index j = 0; j < gram.cols(); ++j) {
-      const std::string field = absl::StrCat("gram[", i, ",", j, "]");
-      if (!std::isfinite(gram(i, j))) {
-        return InvalidField("INVALID_MATRIX", field, absl::StrCat(gram(i, j)),
-                            "a finite number");
+      const bool finite = std::isfinite(gram(i, j));
+      if (finite && std::abs(gram(i, j) - gram(j, i)) <= 1e-9 * largest) {
+        continue;
       }
-      if (std::abs(gram(i, j) - gram(j, i)) > 1e-9 * largest) {
-        return InvalidField("INVALID_MATRIX", field, absl::StrCat(gram(i, j)),
-                            absl::StrCat("a symmetric matrix; gram[", j, ",", i,
-                                         "] = ", gram(j, i)));
-      }
+      return InvalidField("INVALID_MATRIX",
+                          absl::StrCat("gram[", i, ",", j, "]"),
+                          absl::StrCat(gram(i, j)),
+                          finite ? absl::StrCat("a symmetric matrix; gram[", j,
+                                                ",", i, "] = ", gram(j, i))
+                                 : "a finite number");
     }
     if (gram(i, i) < 0) {
       return InvalidField("INVALID_MATRIX",

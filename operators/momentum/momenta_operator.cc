@@ -32,15 +32,13 @@ void MomentaOperator::OnVectors() {
 }
 
 absl::Status MomentaOperator::SolveRows(absl::Span<Staging::Row* const> rows,
+                                        Eigen::MatrixXd gram,
                                         absl::Span<const double> losses,
                                         absl::Span<const int> active,
                                         StepSolution* solution) {
   const int m = options().num_vectors;
-  absl::StatusOr<Eigen::MatrixXd> gram =
-      staging_.Gram(rows, committed_rows(), gram_);
-  if (!gram.ok()) return gram.status();
   solved_ = Solved();
-  solved_.gram = *std::move(gram);
+  solved_.gram = std::move(gram);
   solved_.updates = updates_;
   solved_.last_updates = last_updates_;
   solved_.vectors.assign(rows_.begin(), rows_.end());

@@ -52,8 +52,9 @@ class MomentaOperator : public StagedOperator {
   // ---- StagedOperator
   // ----------------------------------------------------------
   StoredRows committed_rows() const override { return {rows_, {}}; }
+  const Eigen::MatrixXd& committed_gram() const override { return gram_; }
   absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
-                         absl::Span<const double> losses,
+                         Eigen::MatrixXd gram, absl::Span<const double> losses,
                          absl::Span<const int> active,
                          StepSolution* solution) override;
   UpdatePass PassOfSolved() override;

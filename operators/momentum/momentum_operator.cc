@@ -87,6 +87,11 @@ absl::Status MomentumOperator::Validate(const OperatorOptions& options) {
   const absl::StatusOr<std::unique_ptr<Combiner>> combiner =
       MakeCombiner(options.combiner, options.num_vectors);
   if (!combiner.ok()) return combiner.status();
+  if (options.sharded && (*combiner)->works_on_columns()) {
+    return InvalidField("INVALID_OPTION", "combiner", (*combiner)->name(),
+                        "with sharded parameters, a method that a Gram matrix "
+                        "is enough for: this one works element by element");
+  }
   if (options.loss_recorder.has_value()) {
     return MakeLossRecorder(*options.loss_recorder, options.num_vectors)
         .status();

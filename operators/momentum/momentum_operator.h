@@ -10,6 +10,15 @@
 // Until Commit has returned OK the committed state is untouched: a step may be
 // given up at any time with Reset().
 //
+// Sharded parameters (OperatorOptions.sharded): every operator has a part of
+// the parameters and all have the same losses. Dot products of whole vectors
+// are sums of the parts' own, so a step needs one exchange between ingest and
+// solve: the sum of what Products() gives, m x m numbers whatever n is. Solve
+// is given that sum; with the same sum all parts find the same coefficients, to
+// the bit, and keep the same Gram matrix, that of the whole vectors, from which
+// all norms, cosines and bounds come. Their updates are the whole update's
+// parts. An operator that is not sharded does the same with its own products.
+//
 // PseudoMomentumOperator (M-ConFIG; t_i counts updates of loss i, t live
 // steps):
 //   m_i <- b1 m_i + (1-b1) g_i        mhat_i = m_i / (1 - b1^t_i)
@@ -90,6 +99,9 @@ struct OperatorOptions {
   MomentumOptions momentum;
   CombinerOptions combiner;
   std::optional<LossRecorderOptions> loss_recorder;
+  // The parameters are one part of a model's; see above. Not for combiners that
+  // work on columns: their length is no function of a Gram matrix.
+  bool sharded = false;
   bool operator==(const OperatorOptions&) const = default;
 };
 
@@ -251,15 +263,30 @@ class MomentumOperator {
 
   // ---- solve and commit -----------------------------------------------------
 
+  // The dot products that the completed rows bring, of this operator's own
+  // parameters: m x m, symmetric; 0 where neither loss is in the step. Changes
+  // nothing. FAILED_PRECONDITION: EMPTY_ROUND when no row is staged.
+  virtual absl::StatusOr<Eigen::MatrixXd> Products() = 0;
+
   // Solves the step made of the completed rows. `loss_indexes` and `losses` are
   // recorded with it. `active`: the losses that count in this step's
   // combination, empty for all; the others' momenta move on all the same.
+  // `products`: the sum of all parts' Products(), for a sharded operator, and
+  // null for any other; entries of losses that are not in the step are not
+  // looked at. After an error another Solve of the same rows may follow.
   // INVALID_ARGUMENT: LOSSES_WITHOUT_RECORDER, LOSSES_MISSING, NON_FINITE,
-  // INDEX_OUT_OF_RANGE, DUPLICATE_INDEX, OUT_OF_SCALE; FAILED_PRECONDITION:
-  // EMPTY_ROUND when no row is staged.
+  // INDEX_OUT_OF_RANGE, DUPLICATE_INDEX, OUT_OF_SCALE, INVALID_MATRIX or
+  // INVALID_OPTION (products); FAILED_PRECONDITION: EMPTY_ROUND when no row is
+  // staged.
   virtual absl::Status Solve(absl::Span<const int> loss_indexes,
                              absl::Span<const double> losses,
-                             absl::Span<const int> active) = 0;
+                             absl::Span<const int> active,
+                             const Eigen::MatrixXd* products) = 0;
+  absl::Status Solve(absl::Span<const int> loss_indexes,
+                     absl::Span<const double> losses,
+                     absl::Span<const int> active) {
+    return Solve(loss_indexes, losses, active, nullptr);
+  }
   absl::Status Solve(absl::Span<const int> loss_indexes,
                      absl::Span<const double> losses) {
     return Solve(loss_indexes, losses, {});
@@ -271,8 +298,10 @@ class MomentumOperator {
   // Writes the solved step's update to `update` (n elements, device memory),
   // then makes the step the state. `progress(elements)` is called, on the
   // calling thread, whenever the update's first `elements` elements are final.
-  // `with_update_cosines` fills solution()->update_cosines. An error is the
-  // device's; the second momentum may then be half-written: `broken()`.
+  // `with_update_cosines` fills solution()->update_cosines; INVALID_ARGUMENT
+  // (INVALID_OPTION) where the operator is sharded, as they are no function of
+  // the Gram matrix; nothing changed then. Any other error is the device's; the
+  // second momentum may then be half-written: `broken()`.
   virtual absl::Status Commit(void* update, bool with_update_cosines,
                               absl::FunctionRef<void(size_t)> progress) = 0;
 

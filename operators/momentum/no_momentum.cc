@@ -12,7 +12,9 @@ namespace {
 class NoMomentum : public StagedOperator {
  public:
   NoMomentum(const OperatorOptions& options, OperatorParts parts)
-      : StagedOperator(options, 0, 0, std::move(parts)) {}
+      : StagedOperator(options, 0, 0, std::move(parts)),
+        committed_gram_(
+            Eigen::MatrixXd::Zero(options.num_vectors, options.num_vectors)) {}
 
   absl::Status Open(OperatorStorage storage) override {
     const absl::Status status = StagedOperator::Open(std::move(storage));
@@ -85,6 +87,9 @@ class NoMomentum : public StagedOperator {
 
  protected:
   StoredRows committed_rows() const override { return {}; }
+  const Eigen::MatrixXd& committed_gram() const override {
+    return committed_gram_;
+  }
 
   std::vector<std::string> VectorNames() const override {
     if (!keeps_committed()) return {};
@@ -100,20 +105,16 @@ class NoMomentum : public StagedOperator {
   absl::Status FillSlots() override { return absl::OkStatus(); }
 
   absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
-                         absl::Span<const double> losses,
+                         Eigen::MatrixXd gram, absl::Span<const double> losses,
                          absl::Span<const int> active,
                          StepSolution* solution) override {
-    const int m = options().num_vectors;
-    const absl::StatusOr<Eigen::MatrixXd> gram =
-        staging_.Gram(rows, {}, Eigen::MatrixXd::Zero(m, m));
-    if (!gram.ok()) return gram.status();
     vectors_.clear();
     scales_.clear();
     for (const Staging::Row* row : rows) {
       solution->indexes.push_back(row->index());
       vectors_.push_back(row->vector());
     }
-    solution->gram = (*gram)(solution->indexes, solution->indexes);
+    solution->gram = gram(solution->indexes, solution->indexes);
 
     CombineInput input;
     input.gram = solution->gram;
@@ -192,6 +193,7 @@ class NoMomentum : public StagedOperator {
     return absl::OkStatus();
   }
 
+  const Eigen::MatrixXd committed_gram_;  // Nothing is kept: zeros.
   std::unique_ptr<DeviceMemory> memory_;
   // Of the solved step.
   VectorHandle next_update_;  // Null: it is not kept.

@@ -7,6 +7,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "operators/combine/gram.h"
 #include "operators/errors.h"
 
 namespace concord {
@@ -38,6 +39,18 @@ std::pair<double, double> Betas(const MomentumOptions& options) {
   return {0, 0};
 }
 
+// `gram` with the entries of `rows` as `products` has them.
+Eigen::MatrixXd WithProducts(const Eigen::MatrixXd& gram,
+                             absl::Span<Staging::Row* const> rows,
+                             const Eigen::MatrixXd& products) {
+  Eigen::MatrixXd result = gram;
+  for (const Staging::Row* row : rows) {
+    result.row(row->index()) = products.row(row->index());
+    result.col(row->index()) = products.row(row->index());
+  }
+  return result;
+}
+
 // What Reconfigure cannot change.
 absl::Status CheckMutable(const OperatorOptions& from,
                           const OperatorOptions& to) {
@@ -55,6 +68,7 @@ absl::Status CheckMutable(const OperatorOptions& from,
   if (to.momentum.index() != from.momentum.index()) {
     return Immutable("momentum", "the operator given at creation");
   }
+  if (to.sharded != from.sharded) return Immutable("sharded", kFixed);
   const bool same_recorder =
       to.loss_recorder.has_value() == from.loss_recorder.has_value() &&
       (!to.loss_recorder.has_value() ||
@@ -361,16 +375,9 @@ void StagedOperator::Reset() {
   next_recorder_.reset();
 }
 
-absl::Status StagedOperator::Solve(absl::Span<const int> loss_indexes,
-                                   absl::Span<const double> losses,
-                                   absl::Span<const int> active) {
-  absl::Status status = CheckUsable();
-  if (status.ok()) status = ValidateActive(active, options_.num_vectors);
-  if (!status.ok()) return status;
-  solution_.reset();
+absl::StatusOr<std::vector<Staging::Row*>> StagedOperator::StepRows() {
   absl::StatusOr<std::vector<Staging::Row*>> rows = staging_.CompleteRows();
-  if (!rows.ok()) return rows.status();
-  if (rows->empty()) {
+  if (rows.ok() && rows->empty()) {
     return MakeError(absl::StatusCode::kFailedPrecondition,
                      {"EMPTY_ROUND",
                       "vectors",
@@ -378,6 +385,48 @@ absl::Status StagedOperator::Solve(absl::Span<const int> loss_indexes,
                       "at least one vector in a step",
                       {}});
   }
+  return rows;
+}
+
+absl::StatusOr<Eigen::MatrixXd> StagedOperator::Products() {
+  const absl::Status status = CheckUsable();
+  if (!status.ok()) return status;
+  const absl::StatusOr<std::vector<Staging::Row*>> rows = StepRows();
+  if (!rows.ok()) return rows.status();
+  const int m = options_.num_vectors;
+  return staging_.Gram(*rows, committed_rows(), Eigen::MatrixXd::Zero(m, m));
+}
+
+absl::Status StagedOperator::CheckProducts(
+    const Eigen::MatrixXd* products) const {
+  if ((products != nullptr) != options_.sharded) {
+    return InvalidField(
+        "INVALID_OPTION", "products", options_.sharded ? "none" : "given",
+        options_.sharded ? "the sum of all parts' products, as the operator is "
+                           "sharded"
+                         : "none, as the operator is not sharded");
+  }
+  if (products == nullptr) return absl::OkStatus();
+  const int m = options_.num_vectors;
+  if (products->rows() != m || products->cols() != m) {
+    return InvalidField("INVALID_MATRIX", "products",
+                        absl::StrCat(products->rows(), " x ", products->cols()),
+                        absl::StrCat(m, " x ", m));
+  }
+  return ValidateGram(*products);
+}
+
+absl::Status StagedOperator::Solve(absl::Span<const int> loss_indexes,
+                                   absl::Span<const double> losses,
+                                   absl::Span<const int> active,
+                                   const Eigen::MatrixXd* products) {
+  absl::Status status = CheckUsable();
+  if (status.ok()) status = ValidateActive(active, options_.num_vectors);
+  if (status.ok()) status = CheckProducts(products);
+  if (!status.ok()) return status;
+  solution_.reset();
+  absl::StatusOr<std::vector<Staging::Row*>> rows = StepRows();
+  if (!rows.ok()) return rows.status();
   next_recorder_.reset();
   if (recorder_ != nullptr) {
     next_recorder_ = recorder_->Clone();
@@ -393,7 +442,13 @@ absl::Status StagedOperator::Solve(absl::Span<const int> loss_indexes,
   }
   StepSolution solution;
   if (next_recorder_ != nullptr) solution.losses = next_recorder_->losses();
-  status = SolveRows(*rows, solution.losses, active, &solution);
+  absl::StatusOr<Eigen::MatrixXd> gram =
+      products == nullptr
+          ? staging_.Gram(*rows, committed_rows(), committed_gram())
+          : WithProducts(committed_gram(), *rows, *products);
+  if (!gram.ok()) return gram.status();
+  status =
+      SolveRows(*rows, *std::move(gram), solution.losses, active, &solution);
   if (!status.ok()) return status;
   solution.cosines = Cosines(solution.gram);
   if (!combiner_->works_on_columns()) {
@@ -431,6 +486,11 @@ absl::Status StagedOperator::Commit(void* update, bool with_update_cosines,
   if (!status.ok()) return status;
   if (!solution_.has_value()) {
     return absl::FailedPreconditionError("Commit without a solved step");
+  }
+  if (with_update_cosines && options_.sharded) {
+    return InvalidField("INVALID_OPTION", "update_cosines", "true",
+                        "false where the operator is sharded: the update's "
+                        "products are not summed over the parts");
   }
   UpdatePass pass = PassOfSolved();
   pass.commit.update = update;

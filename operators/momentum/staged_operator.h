@@ -30,9 +30,12 @@ class StagedOperator : public MomentumOperator {
   absl::StatusOr<void*> Lend(int position) override;
   void Reset() override;
 
+  absl::StatusOr<Eigen::MatrixXd> Products() override;
+  using MomentumOperator::Solve;
   absl::Status Solve(absl::Span<const int> loss_indexes,
                      absl::Span<const double> losses,
-                     absl::Span<const int> active) override;
+                     absl::Span<const int> active,
+                     const Eigen::MatrixXd* products) override;
   const StepSolution* solution() const override {
     return solution_.has_value() ? &*solution_ : nullptr;
   }
@@ -95,10 +98,13 @@ class StagedOperator : public MomentumOperator {
 
   // The committed vectors, or none.
   virtual StoredRows committed_rows() const = 0;
-  // Solves for `rows` (complete, by index) with `losses`; keeps what Switch and
-  // PassOfSolved need. Fills everything of `solution` but the losses and
-  // cosines.
+  // Of the rows 0 … m-1 as committed; zeros without momentum.
+  virtual const Eigen::MatrixXd& committed_gram() const = 0;
+  // Solves for `rows` (complete, by index) with `losses`; `gram` is of the rows
+  // 0 … m-1 as the step makes them. Keeps what Switch and PassOfSolved need.
+  // Fills everything of `solution` but the losses and cosines.
   virtual absl::Status SolveRows(absl::Span<Staging::Row* const> rows,
+                                 Eigen::MatrixXd gram,
                                  absl::Span<const double> losses,
                                  absl::Span<const int> active,
                                  StepSolution* solution) = 0;
@@ -133,6 +139,10 @@ class StagedOperator : public MomentumOperator {
                std::unique_ptr<LossRecorder> recorder,
                std::vector<VectorHandle> vectors);
   absl::Status BeginStep();
+  // The completed rows, at least one.
+  absl::StatusOr<std::vector<Staging::Row*>> StepRows();
+  // Whether `products` may be given, and can be a Gram matrix's.
+  absl::Status CheckProducts(const Eigen::MatrixXd* products) const;
   // The solved step's cosines, from the dot products of its pass.
   void FillCosines(const UpdatePass& pass, const UpdateDots& dots);
 
