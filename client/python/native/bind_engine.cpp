@@ -118,6 +118,48 @@ void StepInto(Engine& engine, const std::vector<int64_t>& indexes,
   RaiseIfError(status);
 }
 
+// The first phase of a sharded engine's step; the products as a triangle.
+std::vector<double> IngestStep(Engine& engine,
+                               const std::vector<int64_t>& indexes,
+                               const std::vector<uintptr_t>& addresses,
+                               const std::string& gradient_type) {
+  const std::vector<int> losses = ToIndexes(indexes);
+  const std::vector<const void*> gradients = ToPointers(addresses);
+  const std::optional<HalfType> type = ToHalfType(gradient_type);
+  absl::StatusOr<Eigen::MatrixXd> products;
+  {
+    const nb::gil_scoped_release release;
+    products = engine.Ingest(losses, gradients, type);
+  }
+  return ToTriangle(ValueOrRaise(std::move(products)));
+}
+
+void SolveStep(Engine& engine, const std::vector<double>& products,
+               const std::vector<int64_t>& loss_indexes,
+               const std::vector<double>& losses,
+               const std::vector<int64_t>& active) {
+  Engine::Extras extras;
+  extras.loss_indexes = ToIndexes(loss_indexes);
+  extras.losses = losses;
+  extras.active = ToIndexes(active);
+  const Eigen::MatrixXd summed = FromTriangle(products);
+  absl::Status status;
+  {
+    const nb::gil_scoped_release release;
+    status = engine.Solve(summed, extras);
+  }
+  RaiseIfError(status);
+}
+
+void CommitStep(Engine& engine, uintptr_t update) {
+  absl::Status status;
+  {
+    const nb::gil_scoped_release release;
+    status = engine.Commit(reinterpret_cast<void*>(update));
+  }
+  RaiseIfError(status);
+}
+
 nb::object Committed(Engine& engine) {
   StepSolution solution;
   int64_t steps = 0;
@@ -279,6 +321,16 @@ void BindEngine(nb::module_& module) {
           nb::arg("indexes"), nb::arg("addresses"), nb::arg("update_cosines"),
           nb::arg("loss_indexes"), nb::arg("losses"), nb::arg("active"),
           nb::arg("gradient_type"), nb::arg("update"))
+      .def("ingest", &IngestStep, nb::arg("indexes"), nb::arg("addresses"),
+           nb::arg("gradient_type"))
+      .def("solve", &SolveStep, nb::arg("products"), nb::arg("loss_indexes"),
+           nb::arg("losses"), nb::arg("active"))
+      .def("commit", &CommitStep, nb::arg("update"))
+      .def("reset", &Engine::Reset, nb::call_guard<nb::gil_scoped_release>())
+      .def("result_buffer",
+           [](Engine& engine) { return ValueOrRaise(engine.TakeBuffer()); })
+      .def("numbers_checksum", &Engine::NumbersChecksum,
+           nb::call_guard<nb::gil_scoped_release>())
       .def(
           "reconfigure",
           [](Engine& engine, const OperatorOptions& options) {

@@ -30,6 +30,30 @@ Eigen::MatrixXd FromRows(const std::vector<std::vector<double>>& rows) {
   return matrix;
 }
 
+std::vector<double> ToTriangle(const Eigen::MatrixXd& matrix) {
+  std::vector<double> values;
+  for (Eigen::Index i = 0; i < matrix.rows(); ++i) {
+    for (Eigen::Index j = 0; j <= i; ++j) values.push_back(matrix(i, j));
+  }
+  return values;
+}
+
+Eigen::MatrixXd FromTriangle(const std::vector<double>& values) {
+  Eigen::Index m = 0;
+  while (static_cast<size_t>(m * (m + 1) / 2) < values.size()) ++m;
+  if (static_cast<size_t>(m * (m + 1) / 2) != values.size()) {
+    throw nb::value_error("not as many values as a triangle has");
+  }
+  Eigen::MatrixXd matrix(m, m);
+  auto value = values.begin();
+  for (Eigen::Index i = 0; i < m; ++i) {
+    for (Eigen::Index j = 0; j <= i; ++j) {
+      matrix(i, j) = matrix(j, i) = *value++;
+    }
+  }
+  return matrix;
+}
+
 nb::dict ToDict(const Combination& combination) {
   nb::dict result;
   result["coefficients"] = nb::cast(combination.coefficients);

@@ -18,6 +18,11 @@ nanobind::list ToRows(const Eigen::MatrixXd& matrix);
 // Rows of equal length; ValueError else.
 Eigen::MatrixXd FromRows(const std::vector<std::vector<double>>& rows);
 
+// The lower triangle of a symmetric matrix, row by row, and back. The number of
+// values that fits no matrix is a ValueError.
+std::vector<double> ToTriangle(const Eigen::MatrixXd& matrix);
+Eigen::MatrixXd FromTriangle(const std::vector<double>& values);
+
 // coefficients, conflict_free, pareto_stationary, rank, length.
 nanobind::dict ToDict(const Combination& combination);
 

@@ -2,7 +2,19 @@
 
 #include <utility>
 
+#include "proto/wire/checksum.h"
+
 namespace concord::python {
+
+namespace {
+
+template <class T>
+absl::Span<const std::byte> BytesOf(absl::Span<const T> values) {
+  return {reinterpret_cast<const std::byte*>(values.data()),
+          values.size() * sizeof(T)};
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     const OperatorOptions& options, std::shared_ptr<Kernels> kernels) {
@@ -61,6 +73,66 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::WithLayout(
   });
   if (!status.ok()) return status;
   return successor;
+}
+
+absl::StatusOr<Eigen::MatrixXd> Engine::Ingest(
+    absl::Span<const int> indexes, absl::Span<const void* const> gradients,
+    std::optional<HalfType> gradient_type) {
+  absl::MutexLock lock(&mutex_);
+  const absl::Status status =
+      operator_->Ingest(indexes, gradients, gradient_type);
+  absl::StatusOr<Eigen::MatrixXd> products =
+      status.ok() ? operator_->Products() : status;
+  if (!products.ok()) operator_->Reset();
+  return products;
+}
+
+absl::Status Engine::Solve(const Eigen::MatrixXd& products,
+                           const Extras& extras) {
+  absl::MutexLock lock(&mutex_);
+  const absl::Status status = operator_->Solve(
+      extras.loss_indexes, extras.losses, extras.active, &products);
+  if (!status.ok()) operator_->Reset();
+  return status;
+}
+
+absl::Status Engine::Commit(void* update) {
+  absl::MutexLock lock(&mutex_);
+  const absl::Status status =
+      operator_->Commit(update, /*with_update_cosines=*/false, [](size_t) {});
+  if (!status.ok()) operator_->Reset();
+  return status;
+}
+
+void Engine::Reset() {
+  absl::MutexLock lock(&mutex_);
+  operator_->Reset();
+}
+
+uint64_t Engine::NumbersChecksum() {
+  OperatorNumbers numbers;
+  {
+    absl::MutexLock lock(&mutex_);
+    numbers = operator_->Stored().numbers;
+  }
+  wire::Checksum checksum;
+  const auto add = [&checksum](absl::Span<const double> values) {
+    checksum.Add(BytesOf(values));
+  };
+  const auto add_counts = [&checksum](absl::Span<const int64_t> values) {
+    checksum.Add(BytesOf(values));
+  };
+  add({numbers.gram.data(), static_cast<size_t>(numbers.gram.size())});
+  add_counts(numbers.updates);
+  add_counts(numbers.last_updates);
+  add_counts({numbers.live_steps, numbers.committed_steps});
+  add(numbers.coefficients);
+  add(numbers.previous);
+  add({numbers.correction});
+  add(numbers.scales);
+  add(numbers.combiner);
+  add(numbers.recorder);
+  return checksum.Digest();
 }
 
 void Engine::Look(const std::function<void(MomentumOperator&)>& look) {

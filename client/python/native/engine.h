@@ -4,11 +4,13 @@
 #define CONCORD_CLIENT_PYTHON_NATIVE_ENGINE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "Eigen/Core"
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -53,6 +55,26 @@ class Engine {
   // this one's but for num_parameters.
   absl::StatusOr<std::unique_ptr<Engine>> WithLayout(
       const OperatorOptions& options, const LayoutChange& change);
+
+  // The same step in two phases, for an engine whose options are sharded: what
+  // Ingest gives is summed over all parts and handed to Solve, then Commit. The
+  // gradients' memory stays as it is until then. After an error of any of the
+  // three, and after Reset, nothing is staged.
+  absl::StatusOr<Eigen::MatrixXd> Ingest(
+      absl::Span<const int> indexes, absl::Span<const void* const> gradients,
+      std::optional<HalfType> gradient_type);
+  absl::Status Solve(const Eigen::MatrixXd& products, const Extras& extras);
+  absl::Status Commit(void* update);
+  void Reset();
+
+  // Of the committed state's numbers, not of its vectors: the same on all parts
+  // of a sharded operator that have made the same steps.
+  uint64_t NumbersChecksum();
+
+  // Memory of the pool, for an update; its contents are anything.
+  absl::StatusOr<std::unique_ptr<ResultBuffer>> TakeBuffer() {
+    return pool_->Take();
+  }
 
   // Calls `look` with the operator, no step under way.
   void Look(const std::function<void(MomentumOperator&)>& look);

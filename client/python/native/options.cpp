@@ -35,7 +35,7 @@ CombinerOptions ParseCombiner(const std::string& json) {
 OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
                             const std::string& dtype,
                             int64_t max_vectors_per_step,
-                            const std::string& methods) {
+                            const std::string& methods, bool sharded) {
   OperatorOptions options;
   options.num_vectors = ToCount("num_vectors", num_vectors);
   options.num_parameters = num_parameters;
@@ -47,6 +47,7 @@ OperatorOptions MakeOptions(int64_t num_vectors, size_t num_parameters,
     Raise(InvalidField("INVALID_OPTION", "data_type", dtype,
                        "float32 or float64"));
   }
+  options.sharded = sharded;
   RaiseIfError(ReadMethods(ParseJson<v1::OperatorOptions>(methods), &options));
   return options;
 }
@@ -74,7 +75,7 @@ void BindOptions(nb::module_& module) {
   module.def("make_options", &MakeOptions, nb::kw_only(),
              nb::arg("num_vectors"), nb::arg("num_parameters") = 1,
              nb::arg("dtype") = "float32", nb::arg("max_vectors_per_step") = 0,
-             nb::arg("methods") = "{}");
+             nb::arg("methods") = "{}", nb::arg("sharded") = false);
 }
 
 }  // namespace concord::python
