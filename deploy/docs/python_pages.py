@@ -21,7 +21,8 @@ def pages() -> dict[str, str]:
         docstring = ast.get_docstring(tree) or ""
         rows.append(f"| [`concord.{name}`]({name}.md) | {docstring.splitlines()[0]} |")
     head = "# Python\n\nWhat the modules have stands in `concord` itself, too, but for\n"
-    head += "`methods`, `utils`, `errors` and `aggregation`.\n\n| module | what |\n|---|---|\n"
+    head += "`methods`, `utils`, `errors`, `aggregation` and `torch`.\n\n"
+    head += "| module | what |\n|---|---|\n"
     made["api/python/index.md"] = head + "\n".join(rows) + "\n"
     return made
 

@@ -2,7 +2,8 @@
 
 Modules: momentum_operator, grad_operator, methods, loss_recorder, weight_model,
 length_model, utils; session for jobs of several workers, layout for what is inside
-their vectors, step_watch to look on; errors. aggregation has the names of torchjd.aggregation.
+their vectors, step_watch to look on; errors. aggregation has the names of
+torchjd.aggregation; torch is for training loops, on one rank or many.
 """
 
 from concord.errors import ConcordError

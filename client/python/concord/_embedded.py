@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import torch
@@ -88,10 +89,7 @@ class EmbeddedBackend:
             return torch.frombuffer(buffer, dtype=self.dtype)
         if out is None:
             out = torch.empty(self.length, dtype=self.dtype, device=self.device)
-        # The engine has streams of its own. Whatever makes the gradients, or still uses
-        # the memory of `out`, comes before it; it is done when it returns.
-        with torch.cuda.device(self.device):
-            torch.cuda.current_stream(self.device).synchronize()
+        with self._after_caller():
             self.engine.step_into(indexes, addresses, *extras, out.data_ptr())
         return out
 
@@ -103,6 +101,39 @@ class EmbeddedBackend:
         )
         self._settings = settings
         self.length = settings["num_parameters"]
+
+    # The two phases of a step, where the settings say that the engine is sharded.
+
+    def ingest(self, indexes: list[int], rows: Rows) -> list[float]:
+        """Stages gradients of this engine's length and type. The lower triangle of what
+        they bring to the Gram matrix. They have to stay as they are until `commit`."""
+        addresses = [row.data_ptr() for row in rows.rows]
+        half = _HALF_NAMES.get(rows.rows[0].dtype, "")
+        with self._after_caller():
+            return self.engine.ingest(indexes, addresses, half)
+
+    def solve(
+        self, products: Sequence[float], losses: Optional[list[float]], active: Sequence[int]
+    ) -> None:
+        """Solves what is staged, with the sum of all engines' triangles."""
+        recorded = losses or []
+        self.engine.solve(products, range(len(recorded)), recorded, active)
+
+    def commit(self, out: torch.Tensor) -> None:
+        """Makes the solved step the state and writes its update to `out`."""
+        with self._after_caller():
+            self.engine.commit(out.data_ptr())
+
+    @contextlib.contextmanager
+    def _after_caller(self) -> Iterator[None]:
+        """The engine has streams of its own: whatever makes the gradients, or still uses
+        the memory of an update, comes before it. It is done when it returns."""
+        if self.device.type == "cpu":
+            yield
+            return
+        with torch.cuda.device(self.device):
+            torch.cuda.current_stream(self.device).synchronize()
+            yield
 
     def reconfigure(self, options: dict[str, Any]) -> None:
         """Other methods from the next step on; `options` as for the constructor."""
@@ -116,8 +147,11 @@ class EmbeddedBackend:
 
     def state_dict(self) -> dict[str, Any]:
         """The committed state as tensors (concord._state)."""
-        metadata = _state.metadata_of(self._settings)
-        return _state.from_engine(self.state(), self.engine.vector_names(), metadata)
+        return _state.from_engine(self.state(), self.engine.vector_names(), self.metadata())
+
+    def metadata(self) -> dict[str, str]:
+        """A state's own."""
+        return _state.metadata_of(self._settings)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Makes `state` the committed one; on an error nothing changed."""

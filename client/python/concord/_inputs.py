@@ -129,10 +129,13 @@ def _strided(value: Any, field: str) -> torch.Tensor:
 
 
 def parse_gradients(
-    grads: Any, count: Optional[int], keeps: Container[Optional[torch.dtype]] = ()
+    grads: Any,
+    count: Optional[int],
+    keeps: Container[Optional[torch.dtype]] = (),
+    empty: bool = False,
 ) -> Rows:
     """`count` rows; None: as many as there are. Those of the types `keeps` stay as they
-    are."""
+    are. `empty`: rows may be without elements."""
     if (
         type(grads) is torch.Tensor
         and count == 1
@@ -170,10 +173,11 @@ def parse_gradients(
         raise invalid("EMPTY_ROUND", "grads", "[]", "at least one gradient")
     first = rows[0]
     for i, row in enumerate(rows):
-        if row.dim() != 1 or row.numel() == 0:
+        if row.dim() != 1 or (row.numel() == 0 and not empty):
             raise invalid(
-                "LENGTH_MISMATCH", f"grads[{i}].shape", tuple(row.shape), "a vector (n,), n >= 1"
-            )
+                "LENGTH_MISMATCH", f"grads[{i}].shape", tuple(row.shape),
+                f"a vector (n,), n >= {int(not empty)}",
+            )  # fmt: skip
         if row.numel() != first.numel():
             raise invalid("LENGTH_MISMATCH", f"grads[{i}].length", row.numel(), f"{first.numel()}")
         if row.dtype != first.dtype:

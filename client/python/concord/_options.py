@@ -102,7 +102,7 @@ def session_message(
     gradient_type: Any = None,
     update_type: Any = None,
     update_cosines: bool = False,
-    on_nonfinite: str = "refuse",
+    on_nonfinite: str = "raise",
     **fields: Optional[float],
 ) -> str:
     """What a new session is given beside its operator, as a concord.v1.Session in JSON.
@@ -137,8 +137,8 @@ def session_message(
 
 def skips_nonfinite(on_nonfinite: str) -> bool:
     """Whether NaN and Inf skip a step instead of being refused."""
-    if on_nonfinite not in ("refuse", "skip"):
-        raise invalid("INVALID_OPTION", "on_nonfinite", on_nonfinite, "refuse or skip")
+    if on_nonfinite not in ("raise", "skip"):
+        raise invalid("INVALID_OPTION", "on_nonfinite", on_nonfinite, "raise or skip")
     return on_nonfinite == "skip"
 
 
@@ -171,6 +171,7 @@ def make_options(
     momentum: dict[str, Any],
     max_vectors_per_step: int = 0,
     loss_recorder: Optional[LossRecorder] = None,
+    sharded: bool = False,
 ) -> _native.Options:
     """Options of an operator whose parts are all the engine's."""
     return _native.make_options(
@@ -179,4 +180,5 @@ def make_options(
         dtype=dtype,
         max_vectors_per_step=max_vectors_per_step,
         methods=methods_message(gradient_operator, momentum, loss_recorder),
+        sharded=sharded,
     )

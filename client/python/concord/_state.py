@@ -94,7 +94,9 @@ def from_engine(exported: Mapping[str, Any], names: list[str], metadata: dict[st
     dtype = torch.float64 if '"FLOAT64"' in metadata["options"] else torch.float32
     vectors = [*exported["momenta"], *exported["others"]]
     state: State = {
-        name: torch.frombuffer(bytearray(vector), dtype=dtype)
+        name: vector
+        if isinstance(vector, torch.Tensor)
+        else torch.frombuffer(bytearray(vector), dtype=dtype)
         for name, vector in zip(names, vectors)
     }
     m = len(exported["updates"])

@@ -5,11 +5,12 @@ The update is rescaled element-wise like Adam's: use it with plain SGD.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import operator
-from collections.abc import Container, Mapping, Sequence
-from typing import Any, Optional, Union
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 
@@ -128,6 +129,35 @@ class MomentumOperator:
         put_gradients(network, update, "skip", "pad_value")
 
 
+class _Call(NamedTuple):
+    """A step's arguments, checked."""
+
+    indexes: list[int]
+    rows: Rows
+    losses: Optional[list[float]]
+    active: list[int]
+    target: Optional[torch.Tensor]  # `out`, as a plain tensor.
+    direct: Optional[torch.Tensor]  # The same where the engine can write into it by itself.
+
+    def nonfinite(self) -> list[int]:
+        """The losses with NaN or Inf."""
+        losses = self.losses or [0.0] * len(self.indexes)
+        return [
+            index
+            for index, row, loss in zip(self.indexes, self.rows.rows, losses)
+            if not (math.isfinite(loss) and torch.isfinite(row).all())
+        ]
+
+    def result(self, update: torch.Tensor, out: Optional[torch.Tensor]) -> torch.Tensor:
+        """What the step returns."""
+        if out is not None:
+            assert self.target is not None
+            if update is not self.direct:
+                self.target.copy_(update)
+            return out
+        return update if update.dtype is self.rows.dtype else update.to(self.rows.dtype)
+
+
 class EngineMomentumOperator(MomentumOperator):
     """Base class of the operators whose momenta are the engine's: everything but
     what they are called. See PseudoMomentumOperator for the arguments."""
@@ -159,51 +189,68 @@ class EngineMomentumOperator(MomentumOperator):
         min_relative_norm: float = 0.0,
         gradient_type: Union[str, torch.dtype, None] = None,
         update_type: Union[str, torch.dtype, None] = None,
-        on_nonfinite: str = "refuse",
+        on_nonfinite: str = "raise",
+        process_group: Any = None,
+        replicated: Sequence[Any] = (),
+        counts: Optional[bool] = None,
+        like: Optional[torch.Tensor] = None,
     ) -> None:
-        if (num_vectors is None) == (num_vector is None):
-            raise TypeError("give num_vectors, or its alias num_vector")
-        m = num_vectors if num_vectors is not None else num_vector
         self._backend: Any = None
-        super().__init__(m, beta_1, beta_2, gradient_operator, loss_recorder)  # type: ignore[arg-type]
-        self._stale_after = _steps(stale_after)
-        self._min_relative_norm = float(min_relative_norm)
-        self.server = _resolve_server(server)
-        self._max_vectors_per_step = max_vectors_per_step or 0
-        self._native = derived_from_engine(gradient_operator) is None
-        self._validate()
-        if self.server is not None:
-            refuse_derived(derived_part(gradient_operator, loss_recorder))
-        elif session is not None:
-            raise ValueError("session= needs a server, by server= or CONCORD_SERVER")
-        elif gradient_type is not None or update_type is not None:
-            raise ValueError(
-                "gradient_type= and update_type= say how vectors travel to a server; "
-                "give one by server= or CONCORD_SERVER"
+        self._shards: Any = None
+        beginning: Any = contextlib.nullcontext()
+        if process_group is not None:
+            from concord.torch._steps import ShardedSteps
+
+            self._shards = ShardedSteps(process_group, replicated, counts)
+            # What is wrong on one rank is raised on all.
+            beginning = self._shards.beginning(self, like)
+        elif len(replicated) or counts is not None or like is not None:
+            raise ValueError("replicated=, counts= and like= are for a process_group=")
+        with beginning:
+            if (num_vectors is None) == (num_vector is None):
+                raise TypeError("give num_vectors, or its alias num_vector")
+            m = num_vectors if num_vectors is not None else num_vector
+            super().__init__(m, beta_1, beta_2, gradient_operator, loss_recorder)  # type: ignore[arg-type]
+            self._stale_after = _steps(stale_after)
+            self._min_relative_norm = float(min_relative_norm)
+            self._skips = skips_nonfinite(on_nonfinite)
+            # The step that was skipped last, embedded.
+            self._skipped: Optional[StepResult] = None
+            self.server = _resolve_server(server)
+            self._max_vectors_per_step = max_vectors_per_step or 0
+            self._native = derived_from_engine(gradient_operator) is None
+            self._validate()
+            if self._shards is not None:
+                self._shards.check(self)
+            if self.server is not None:
+                refuse_derived(derived_part(gradient_operator, loss_recorder))
+            elif session is not None:
+                raise ValueError("session= needs a server, by server= or CONCORD_SERVER")
+            elif gradient_type is not None or update_type is not None:
+                raise ValueError(
+                    "gradient_type= and update_type= say how vectors travel to a server; "
+                    "give one by server= or CONCORD_SERVER"
+                )
+            self._remote = {
+                "name": session,
+                "rank": rank,
+                "num_workers": num_workers,
+                "deadline": deadline,
+                "resume_step": resume_step,
+                "gradient_type": gradient_type,
+                "update_type": update_type,
+                "on_nonfinite": on_nonfinite,
+            }
+            self._travels = (
+                None
+                if gradient_type is None
+                else WIRE_DTYPES[wire_type("gradient_type", gradient_type)]
             )
-        self._skips = skips_nonfinite(on_nonfinite)
-        # The step that was skipped last, embedded.
-        self._skipped: Optional[StepResult] = None
-        self._remote = {
-            "name": session,
-            "rank": rank,
-            "num_workers": num_workers,
-            "deadline": deadline,
-            "resume_step": resume_step,
-            "gradient_type": gradient_type,
-            "update_type": update_type,
-            "on_nonfinite": on_nonfinite,
-        }
-        self._travels = (
-            None
-            if gradient_type is None
-            else WIRE_DTYPES[wire_type("gradient_type", gradient_type)]
-        )
-        self._closed = False
-        # The short way (see calculate_gradient), once the engine is there.
-        self._step_one: Any = None
-        self._dtype: Any = None
-        self._generation = _process.generation
+            self._closed = False
+            # The short way (see calculate_gradient), once the engine is there.
+            self._step_one: Any = None
+            self._dtype: Any = None
+            self._generation = _process.generation
 
     def calculate_gradient(
         self,
@@ -257,6 +304,40 @@ class EngineMomentumOperator(MomentumOperator):
         active: Optional[Sequence[int]],
         out: Optional[torch.Tensor],
     ) -> torch.Tensor:
+        if self._shards is not None:
+            return self._shards.step(
+                self, lambda: self._parse(indexes, grads, losses, active, out), out
+            )
+        call = self._parse(indexes, grads, losses, active, out)
+        fresh = self._backend is None
+        try:
+            if self.server is not None:
+                update = self._step_remote(call.indexes, call.rows, call.losses, call.active)
+            elif not all(map(math.isfinite, call.losses or ())):
+                update = self._skip(call)
+            elif call.losses is None:
+                update = self._embedded(call.rows).step(
+                    call.indexes, call.rows, active=call.active, out=call.direct
+                )
+            else:
+                update = self._step_recording(call)
+        except InvalidArgumentError as error:
+            if fresh:
+                self._forget()
+            if error.reason != "NON_FINITE" or not self._skips or self.server is not None:
+                raise
+            update = self._skip(call, error)
+        return call.result(update, out)
+
+    def _parse(
+        self,
+        indexes: Any,
+        grads: Any,
+        losses: Any,
+        active: Optional[Sequence[int]],
+        out: Optional[torch.Tensor],
+    ) -> _Call:
+        """Everything of a step that can be checked before it."""
         if self._closed:
             raise RuntimeError("the operator is closed")
         if is_gradients(indexes):
@@ -276,7 +357,7 @@ class EngineMomentumOperator(MomentumOperator):
             keeps: Container[Optional[torch.dtype]] = (self._travels,)
         else:
             keeps = HALF_DTYPES if self._native else ()
-        rows = parse_gradients(grads, len(checked), keeps)
+        rows = parse_gradients(grads, len(checked), keeps, empty=self._shards is not None)
         values = None
         if losses is not None:
             if self.loss_recorder is None:
@@ -294,28 +375,7 @@ class EngineMomentumOperator(MomentumOperator):
         direct = None
         if target is not None and SESSION_DTYPES[rows.dtype] is target.dtype:
             direct = target
-        fresh = self._backend is None
-        try:
-            if self.server is not None:
-                update = self._step_remote(checked, rows, values, counting)
-            elif not all(map(math.isfinite, values or ())):
-                update = self._skip(checked, rows, values)
-            elif values is None:
-                update = self._embedded(rows).step(checked, rows, active=counting, out=direct)
-            else:
-                update = self._step_recording(checked, rows, values, counting, direct)
-        except InvalidArgumentError as error:
-            if fresh:
-                self._forget()
-            if error.reason != "NON_FINITE" or not self._skips or self.server is not None:
-                raise
-            update = self._skip(checked, rows, values, error)
-        if out is not None:
-            assert target is not None
-            if update is not direct:
-                target.copy_(update)
-            return out
-        return update if update.dtype is rows.dtype else update.to(rows.dtype)
+        return _Call(checked, rows, values, counting, target, direct)
 
     @property
     def last_step(self) -> Optional[StepResult]:
@@ -329,25 +389,18 @@ class EngineMomentumOperator(MomentumOperator):
             return skipped
         return last
 
-    def _skip(
-        self,
-        indexes: list[int],
-        rows: Rows,
-        losses: Optional[list[float]],
-        error: Optional[InvalidArgumentError] = None,
-    ) -> torch.Tensor:
+    def _skip(self, call: _Call, error: Optional[InvalidArgumentError] = None) -> torch.Tensor:
         """The update of a step with NaN or Inf, which changes nothing; `error` is what
         refused it, and is raised where what the step brings is not the reason."""
         if self._backend is not None:
-            check_rows(rows, self._backend.length, self._backend.dtype)
-        found = [
-            (0, index)
-            for position, index in enumerate(indexes)
-            if not torch.isfinite(rows.rows[position]).all()
-            or (losses is not None and not math.isfinite(losses[position]))
-        ]
+            check_rows(call.rows, self._backend.length, self._backend.dtype)
+        found = call.nonfinite()
         if not found and error is not None:
             raise error
+        return self._note_skipped([(0, index) for index in found], call)
+
+    def _note_skipped(self, found: Sequence[tuple[int, int]], call: _Call) -> torch.Tensor:
+        """Makes `last_step` tell of (rank, loss) that a step was skipped for; its update."""
         self._skipped = None
         last = self.last_step
         recorder = self.loss_recorder
@@ -368,12 +421,14 @@ class EngineMomentumOperator(MomentumOperator):
             losses=[] if recorder is None else list(recorder.current_losses),
             skipped_nonfinite=tuple(found),
         )
+        rows = call.rows
         return torch.zeros(rows.length, dtype=SESSION_DTYPES[rows.dtype], device=rows.device)
 
     def state_dict(self) -> dict[str, Any]:
         """The committed state, as tensors by name and a dictionary of strings
         ("metadata"): for the job's own checkpoint, beside model and optimiser. Empty
-        before the first step. Of an operator on a server it is the session's."""
+        before the first step (with `like`: never). Of an operator on a server it is the
+        session's; of a sharded one it has this rank's vectors, under names of its own."""
         if self._backend is None:
             return {}
         self._refuse_python_state()
@@ -398,7 +453,11 @@ class EngineMomentumOperator(MomentumOperator):
             if self.server is not None:
                 self._remote_backend().load_state_dict(state)
                 return
-            backend = self._embedded(parse_gradients([_any_vector(state)], 1))
+            backend = (
+                self._embedded(parse_gradients([_any_vector(state)], 1))
+                if self._shards is None
+                else self._shards.shard(self, self._shards.vector_of(state))
+            )
             recorder = self.loss_recorder
             if not isinstance(recorder, EngineLossRecorder):
                 backend.load_state_dict(state)
@@ -490,7 +549,12 @@ class EngineMomentumOperator(MomentumOperator):
 
     def _validate(self) -> None:
         if self._native:
-            make_options(self.gradient_operator, num_parameters=1, **self._settings()).validate()
+            make_options(
+                self.gradient_operator,
+                num_parameters=1,
+                sharded=self._shards is not None,
+                **self._settings(),
+            ).validate()
 
     def _change(self, name: str, value: Any) -> None:
         """One option's new value, from the next step on; on an error the old one stays."""
@@ -509,6 +573,8 @@ class EngineMomentumOperator(MomentumOperator):
                 self._native = native
                 if self.server is not None:
                     refuse_derived(derived_from_engine(value))
+            if self._shards is not None:
+                self._shards.check(self)
             self._validate()
             if self._backend is None:
                 return
@@ -631,20 +697,21 @@ class EngineMomentumOperator(MomentumOperator):
         if backend.device.type == "cpu":
             self._step_one, self._dtype = backend.engine.step_one, backend.dtype
 
-    def _step_recording(
-        self,
-        indexes: list[int],
-        rows: Rows,
-        losses: list[float],
-        active: list[int],
-        out: Optional[torch.Tensor],
-    ) -> torch.Tensor:
+    def _step_recording(self, call: _Call) -> torch.Tensor:
+        assert call.losses is not None
+        with self._recording(call.indexes, call.losses) as recorded:
+            return self._embedded(call.rows).step(
+                call.indexes, call.rows, recorded, active=call.active, out=call.direct
+            )
+
+    @contextlib.contextmanager
+    def _recording(self, indexes: list[int], losses: list[float]) -> Iterator[list[float]]:
+        """All recorded losses with these; on an error the recorder is as it was."""
         recorder = self.loss_recorder
         assert recorder is not None
         before = copy.deepcopy(recorder)
         try:
-            recorded = recorder.record_loss(indexes, losses)
-            return self._embedded(rows).step(indexes, rows, recorded, active=active, out=out)
+            yield recorder.record_loss(indexes, losses)
         except BaseException:
             recorder.__dict__.clear()
             recorder.__dict__.update(before.__dict__)
@@ -674,6 +741,8 @@ class EngineMomentumOperator(MomentumOperator):
         return self._backend
 
     def __getstate__(self) -> dict[str, Any]:
+        if self._shards is not None:
+            raise TypeError("a sharded operator's state is kept by state_dict(), not by pickle")
         return {**self.__dict__, "_step_one": None, "_dtype": None}
 
 
@@ -699,7 +768,7 @@ class PseudoMomentumOperator(EngineMomentumOperator):
         max_vectors_per_step: Most losses that a step brings; default m.
         deadline: Seconds that a step against a server may take; default 15 min.
         resume_step: Last step that was applied, where a worker carries on.
-        on_nonfinite: "refuse": a gradient or loss with NaN or Inf raises. "skip": its
+        on_nonfinite: "raise": a gradient or loss with NaN or Inf raises. "skip": its
             step changes nothing, the update is zeros, and `last_step.skipped_nonfinite`
             says which losses it was; on a server the whole round is skipped, see
             concord.Session. For loops that scale their losses.
@@ -708,6 +777,15 @@ class PseudoMomentumOperator(EngineMomentumOperator):
         min_relative_norm: A loss whose momentum is at most so long, of the longest,
             is left out; 0: none. (A momentum whose gradients have stopped keeps its
             direction, and with it its vote.)
+        process_group: Parameters are sharded over the ranks of this
+            torch.distributed group (or DeviceMesh of one dimension); see concord.torch.
+            Every rank makes the operator, and every step, with its own part of the
+            gradients.
+        replicated: Slices of this rank's vector that hold what every rank of the group
+            has too: counted once in norms and products.
+        counts: Whether this rank counts what is `replicated`; default: the first rank does.
+        like: A tensor of this rank's length, type and device: there is a state from the
+            start, for a checkpoint to be loaded into.
 
     beta_1, beta_2, gradient_operator, stale_after and min_relative_norm may be set
     between steps; `m`, `s`, `fake_m`, `t`, `t_grads` and `all_initialized` show an

@@ -85,7 +85,7 @@ class Session:
         update_cosines: Whether results say the cosines between the update itself and
             the losses' vectors, which takes about a third of a large commit's time. A
             step that somebody watches has them all the same.
-        on_nonfinite: "refuse": a gradient or loss with NaN or Inf raises and the round
+        on_nonfinite: "raise": a gradient or loss with NaN or Inf raises and the round
             waits for a better one. "skip": it makes the round a skipped step, which
             leaves the state as it is; every rank gets zeros and
             `StepResult.skipped_nonfinite`, and goes on with the next step.
@@ -146,7 +146,7 @@ class Session:
         gradient_type: Union[str, torch.dtype, None] = None,
         update_type: Union[str, torch.dtype, None] = None,
         update_cosines: bool = False,
-        on_nonfinite: str = "refuse",
+        on_nonfinite: str = "raise",
         layout: Optional[Sequence[Any]] = None,
         traceparent: str = "",
     ) -> None:

@@ -329,6 +329,17 @@ void BindEngine(nb::module_& module) {
       .def("reset", &Engine::Reset, nb::call_guard<nb::gil_scoped_release>())
       .def("result_buffer",
            [](Engine& engine) { return ValueOrRaise(engine.TakeBuffer()); })
+      .def("retake_gram",
+           [](Engine& engine) {
+             absl::Status status;
+             {
+               const nb::gil_scoped_release release;
+               engine.Look([&](MomentumOperator& momentum) {
+                 status = momentum.RetakeGram();
+               });
+             }
+             RaiseIfError(status);
+           })
       .def("numbers_checksum", &Engine::NumbersChecksum,
            nb::call_guard<nb::gil_scoped_release>())
       .def(

@@ -8,11 +8,17 @@
 losses, micro-batches and activation checkpointing; `conflict_free` a whole step;
 `replicas` shows whether ranks have drifted apart; `shared_server` is one server for all
 ranks of a machine. docs/training.md goes through them.
+
+`sharded` has what is said of parameters that are sharded over ranks, and of the
+operators' `process_group=`; `fsdp` the parts of models under fully_shard. docs/scale.md
+goes through them.
 """
 
 from concord.torch.conflict_free import ConflictFree, Step
+from concord.torch.fsdp import ShardedParameters
 from concord.torch.gradients import GradientAccumulator, LossGradients, per_loss_gradients
 from concord.torch.replicas import ReplicasDiverged, verify_replicas
+from concord.torch.sharded import ShardedGradientOperator
 from concord.torch.shared_server import SharedServer
 
 __all__ = [
@@ -20,6 +26,8 @@ __all__ = [
     "GradientAccumulator",
     "LossGradients",
     "ReplicasDiverged",
+    "ShardedGradientOperator",
+    "ShardedParameters",
     "SharedServer",
     "Step",
     "per_loss_gradients",

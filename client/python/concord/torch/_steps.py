@@ -1,0 +1,158 @@
+"""The steps of a momentum operator whose parameters are sharded over ranks.
+
+A step is: ingest on every rank; one all_reduce (concord.torch._ranks) of the products,
+the losses and what has to agree; solve and commit on every rank, with the same numbers.
+Whatever a rank has to refuse, in its arguments or its gradients, it says in that
+all_reduce. What a solve refuses it refuses on every rank. So either all commit or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Callable, Optional
+
+import torch
+
+from concord._inputs import Rows, parse_gradients
+from concord._options import as_json, derived_part
+from concord.errors import invalid
+from concord.loss_recorder import EngineLossRecorder
+from concord.torch._ranks import Ranks
+from concord.torch._shard import Shard
+
+__all__ = ["ShardedSteps"]
+
+
+class ShardedSteps:
+    """What an operator with a process_group= does differently. One step at a time."""
+
+    def __init__(
+        self, process_group: Any, replicated: Sequence[Any], counts: Optional[bool]
+    ) -> None:
+        self._ranks = Ranks(process_group)
+        self._replicated = tuple(replicated)
+        self._counts = self._ranks.rank == 0 if counts is None else bool(counts)
+        # With counts= the stretches may be some ranks' alone.
+        self._same_length = counts is None
+
+    @contextlib.contextmanager
+    def beginning(self, owner: Any, like: Optional[torch.Tensor]) -> Iterator[None]:
+        """Around the constructor of `owner`: collective. Raises on every rank what is wrong
+        on one, or where options differ."""
+        settings: dict[str, Any] = {}
+        error = None
+        try:
+            yield
+            if like is not None:
+                owner._backend = self.shard(owner, parse_gradients([like], 1, empty=True))
+            settings = self._settings(owner)
+        except Exception as raised:
+            error = raised
+        self._ranks.agree(settings, error)
+
+    def check(self, owner: Any) -> None:
+        """Refuses what cannot be sharded."""
+        if owner.server is not None:
+            raise ValueError(
+                "process_group= is for the engine in this process; server='' says so where "
+                "CONCORD_SERVER is set"
+            )
+        part = derived_part(owner.gradient_operator, owner.loss_recorder)
+        if part is not None:
+            raise TypeError(
+                f"{type(part).__module__}.{type(part).__qualname__} is defined in Python and sees "
+                "whole vectors; with a process_group use concord's own operators, weights, "
+                "lengths and recorders"
+            )
+
+    def step(
+        self, owner: Any, parse: Callable[[], Any], out: Optional[torch.Tensor]
+    ) -> torch.Tensor:
+        """One step of `owner`; `parse` gives its checked arguments."""
+        triangle = owner.num_vectors * (owner.num_vectors + 1) // 2
+        recording = owner.loss_recorder is not None
+        numbers = [0.0] * (triangle + (owner.num_vectors if recording else 0))
+        header: dict[str, Any] = {}
+        error = shard = call = staged = None
+        fresh = owner._backend is None
+        try:
+            call = parse()
+            shard = self.shard(owner, call.rows)
+            staged = shard.stage(call.indexes, call.rows, call.direct)
+            header = self._header(owner, shard, call)
+            numbers[:triangle] = staged.products
+            if call.losses is not None:
+                for index, loss in zip(call.indexes, call.losses):
+                    numbers[triangle + index] = loss
+        except Exception as raised:
+            error = raised
+        try:
+            sums = self._ranks.sum(numbers, header, error)
+            assert shard is not None and call is not None and staged is not None
+            products, active = sums[:triangle], call.active
+            if call.losses is None:
+                update = shard.finish(staged, products, None, active)
+            else:
+                losses = [sums[triangle + index] / self._ranks.size for index in call.indexes]
+                with owner._recording(call.indexes, losses) as recorded:
+                    update = shard.finish(staged, products, recorded, active)
+        except BaseException:
+            if shard is not None:
+                shard.reset()
+            if fresh:
+                owner._forget()
+            raise
+        return call.result(update, out)
+
+    def shard(self, owner: Any, like: Optional[Rows]) -> Shard:
+        """The owner's, made for rows like these where there is none."""
+        if owner._backend is None:
+            if like is None:
+                raise invalid(
+                    "INVALID_OPTION", "like", "none",
+                    "a tensor like this rank's part, as the state has no vectors",
+                )  # fmt: skip
+            owner._backend = Shard(
+                owner._engine_settings(),
+                like,
+                self._replicated,
+                self._counts,
+                self._ranks.rank,
+                self._ranks.size,
+            )
+        return owner._backend
+
+    def vector_of(self, state: Mapping[str, Any]) -> Optional[Rows]:
+        """A vector of this rank's in a state_dict, if there is one."""
+        for name, vector in state.items():
+            if name.endswith(f".rank{self._ranks.rank}"):
+                return parse_gradients([vector], 1, empty=True)
+        return None
+
+    def _settings(self, owner: Any) -> dict[str, Any]:
+        """What has to be the same on every rank, by the names of the arguments."""
+        ((method, momentum),) = owner._momentum_message().items()
+        recorder = owner.loss_recorder
+        return {
+            "num_vectors": owner.num_vectors,
+            "max_vectors_per_step": owner._max_vectors_per_step,
+            "momentum": method,
+            **momentum,
+            "gradient_operator": as_json(owner.gradient_operator._message()),
+            "loss_recorder": None if recorder is None else as_json(recorder._message()),
+        }
+
+    def _header(self, owner: Any, shard: Shard, call: Any) -> dict[str, Any]:
+        recorder = owner.loss_recorder
+        return {
+            **self._settings(owner),
+            "data_type": str(shard.dtype),
+            "replicated": shard.replicated_length if self._same_length else None,
+            "committed_step": shard.committed_steps,
+            "state": f"{shard.numbers_checksum():016x}",
+            "recorded": recorder.state() if isinstance(recorder, EngineLossRecorder) else None,
+            "indexes": sorted(call.indexes),
+            "active": sorted(call.active),
+            "losses": "none" if call.losses is None else "given",
+        }

@@ -1,0 +1,183 @@
+"""Networks under fully_shard: every rank combines its part, against one process with the
+whole network and all ranks' batches."""
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from concord.momentum_operator import PseudoMomentumOperator
+from concord.torch.fsdp import ShardedParameters
+
+BATCH = 6
+
+
+class Network(torch.nn.Module):
+    """Biases of one element and of seven, so that parts are unequal and some are empty; a
+    scale that FSDP may leave alone, a parameter that no loss needs, a frozen one."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3))
+        self.first = torch.nn.Linear(5, 7)
+        self.second = torch.nn.Linear(7, 3)
+        self.unused = torch.nn.Parameter(torch.ones(2))
+        self.frozen = torch.nn.Parameter(torch.ones(4), requires_grad=False)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x))) * self.scale
+
+
+def network():
+    torch.manual_seed(4)
+    return Network().double()
+
+
+def batch_of(step, rank):
+    generator = torch.Generator().manual_seed(1000 * step + rank)
+    return torch.randn(BATCH, 5, generator=generator, dtype=torch.float64)
+
+
+def losses_of(model, x):
+    y = model(x)
+    return [(y[:, 0] ** 2).mean(), (y[:, 1] - 1).abs().mean(), (y[:, 2] - x[:, 0]).square().mean()]
+
+
+def sharded_network(ignored):
+    model = network()
+    mesh = DeviceMesh.from_group(dist.group.WORLD, "cpu")
+    left_alone = {model.scale} if ignored else set()
+    for layer in (model.first, model.second):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh, ignored_params=left_alone)
+    return model
+
+
+def train(model, parameters, operator, steps, begin=0):
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for step in range(begin, begin + steps):
+        losses = losses_of(model, batch_of(step, dist.get_rank()))
+        parameters.put(operator.calculate_gradient(parameters.gradients(losses)))
+        optimizer.step()
+
+
+def whole(model):
+    """All parameters, the same order as in one process."""
+    return [
+        (p.full_tensor() if isinstance(p, DTensor) else p).detach().numpy().copy()
+        for p in model.parameters()
+    ]
+
+
+def operator_of(parameters, **options):
+    return PseudoMomentumOperator(
+        3, server="", process_group=parameters.process_group,
+        replicated=parameters.replicated, **options,
+    )  # fmt: skip
+
+
+def fsdp_run(rank, size, steps, ignored):
+    model = sharded_network(ignored)
+    parameters = ShardedParameters(model.named_parameters())
+    operator = operator_of(parameters)
+    train(model, parameters, operator, steps)
+    return whole(model), operator.last_step.coefficients.tolist(), parameters.length
+
+
+def one_process_run(ranks, steps):
+    """Batches of all ranks together: the mean of the ranks' means."""
+    model = network()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    operator = PseudoMomentumOperator(3, server="")
+    for step in range(steps):
+        losses = losses_of(model, torch.cat([batch_of(step, rank) for rank in range(ranks)]))
+        rows = []
+        for loss in losses:
+            grads = torch.autograd.grad(
+                loss, trained, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            rows.append(torch.cat([g.reshape(-1) for g in grads]))
+        update = operator.calculate_gradient(torch.stack(rows))
+        with torch.no_grad():
+            for p, piece in zip(trained, update.split([p.numel() for p in trained])):
+                p -= 1e-2 * piece.view(p.shape)
+    return [p.detach().numpy() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("size, ignored", [(2, False), (3, True), (4, True)])
+def test_fifty_steps_under_fsdp_are_those_of_one_process(size, ignored, ranks):
+    answers = ranks.run(fsdp_run, size, 50, ignored)
+    expected = one_process_run(size, 50)
+    for parameters, coefficients, _ in answers:
+        assert coefficients == answers[0][1]
+        for found, mine, right in zip(parameters, answers[0][0], expected):
+            assert np.array_equal(found, mine)
+            assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
+    # Parts that differ in length.
+    assert len({length for _, _, length in answers}) > 1
+
+
+def save_run(rank, size, directory, steps):
+    model = sharded_network(True)
+    parameters = ShardedParameters(model.named_parameters())
+    operator = operator_of(parameters)
+    train(model, parameters, operator, steps)
+    state = {"model": model.state_dict(), "operator": parameters.stateful(operator)}
+    dcp.save(state, checkpoint_id=directory)
+    # Where the ranks stay as many, the next steps are the same bits.
+    train(model, parameters, operator, 3, begin=steps)
+    return whole(model)
+
+
+def load_run(rank, size, directory, begin):
+    model = sharded_network(True)
+    parameters = ShardedParameters(model.named_parameters())
+    operator = operator_of(parameters, like=parameters.like())
+    state = {"model": model.state_dict(), "operator": parameters.stateful(operator)}
+    dcp.load(state, checkpoint_id=directory)
+    model.load_state_dict(state["model"])
+    momentum = operator.state_dict()
+    train(model, parameters, operator, 3, begin=begin)
+    return whole(model), momentum["committed_step"].item(), operator.last_step.step
+
+
+@pytest.mark.parametrize("size", [4, 2])
+def test_a_checkpoint_of_four_ranks_is_loaded_by_four_and_by_two(size, tmp_path, ranks):
+    expected = ranks.run(save_run, 4, str(tmp_path), 5)[0]
+    for parameters, committed, step in ranks.run(load_run, size, str(tmp_path), 5):
+        assert (committed, step) == (5, 8)
+        if size == 4:
+            for found, right in zip(parameters, expected):
+                assert np.array_equal(found, right)
+
+
+def half_a_job(rank, size, directory):
+    """Two ranks go on with four ranks' batches: as four would, to rounding."""
+    model = sharded_network(True)
+    parameters = ShardedParameters(model.named_parameters())
+    operator = operator_of(parameters, like=parameters.like())
+    state = {"model": model.state_dict(), "operator": parameters.stateful(operator)}
+    dcp.load(state, checkpoint_id=directory)
+    model.load_state_dict(state["model"])
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for step in range(5, 8):
+        x = torch.cat([batch_of(step, 2 * rank), batch_of(step, 2 * rank + 1)])
+        parameters.put(operator.calculate_gradient(parameters.gradients(losses_of(model, x))))
+        optimizer.step()
+    return whole(model)
+
+
+def test_on_another_number_of_ranks_the_same_training_goes_on(tmp_path, ranks):
+    expected = ranks.run(save_run, 4, str(tmp_path), 5)[0]
+    for parameters in ranks.run(half_a_job, 2, str(tmp_path)):
+        for found, right in zip(parameters, expected):
+            assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
+
+
+def test_what_is_no_sharded_model_is_refused():
+    with pytest.raises(ValueError, match="one mesh, one dimension"):
+        ShardedParameters(network().named_parameters())
