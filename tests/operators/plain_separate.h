@@ -3,29 +3,17 @@
 #ifndef CONCORD_TESTS_OPERATORS_PLAIN_SEPARATE_H_
 #define CONCORD_TESTS_OPERATORS_PLAIN_SEPARATE_H_
 
-#include <cmath>
 #include <vector>
 
-#include "Eigen/Dense"
+#include "Eigen/Core"
 
 namespace concord {
 
 class PlainSeparate {
  public:
-  PlainSeparate(int m, Eigen::Index n, double beta_1, double beta_2)
-      : beta_1_(beta_1),
-        beta_2_(beta_2),
-        first_(Eigen::MatrixXd::Zero(m, n)),
-        second_(Eigen::MatrixXd::Zero(m, n)),
-        counts_(m, 0) {}
+  PlainSeparate(int m, Eigen::Index n, double beta_1, double beta_2);
 
-  void Ingest(int index, const Eigen::VectorXd& gradient) {
-    first_.row(index) =
-        beta_1_ * first_.row(index).transpose() + (1 - beta_1_) * gradient;
-    second_.row(index) = beta_2_ * second_.row(index).transpose() +
-                         (1 - beta_2_) * gradient.cwiseAbs2();
-    ++counts_[index];
-  }
+  void Ingest(int index, const Eigen::VectorXd& gradient);
 
   bool warming_up() const {
     for (const int count : counts_) {
@@ -35,17 +23,7 @@ class PlainSeparate {
   }
 
   // The rescaled momenta.
-  Eigen::MatrixXd Rows() const {
-    Eigen::MatrixXd rows = first_;
-    for (Eigen::Index i = 0; i < rows.rows(); ++i) {
-      const Eigen::ArrayXd first =
-          first_.row(i).array() / (1 - std::pow(beta_1_, counts_[i]));
-      const Eigen::ArrayXd second =
-          second_.row(i).array() / (1 - std::pow(beta_2_, counts_[i]));
-      rows.row(i) = first / (second.sqrt() + 1e-8);
-    }
-    return rows;
-  }
+  Eigen::MatrixXd Rows() const;
 
  private:
   const double beta_1_, beta_2_;

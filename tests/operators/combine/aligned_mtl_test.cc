@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "Eigen/SVD"
 #include "gtest/gtest.h"
 #include "operators/errors.h"
 #include "tests/operators/combine/combine_testing.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "Eigen/Dense"
+#include "Eigen/Core"
 #include "operators/combine/combiner.h"
 
 namespace concord {

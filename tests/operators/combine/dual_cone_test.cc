@@ -1,4 +1,5 @@
 // UPGrad and DualProj: projections onto the dual cone.
+#include "Eigen/QR"
 #include "gtest/gtest.h"
 #include "operators/combine/dualproj.h"
 #include "operators/combine/upgrad.h"

@@ -1,5 +1,6 @@
 #include "operators/combine/imtlg.h"
 
+#include "Eigen/QR"
 #include "gtest/gtest.h"
 #include "tests/operators/combine/combine_testing.h"
 

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "Eigen/QR"
 #include "gtest/gtest.h"
 #include "tests/operators/combine/combine_testing.h"
 
