@@ -10,6 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from concord.layout import layout_of
 from concord.momentum_operator import PseudoMomentumOperator
 from concord.torch.fsdp import ShardedParameters
 
@@ -88,12 +89,52 @@ def fsdp_run(rank, size, steps, ignored):
     return whole(model), operator.last_step.coefficients.tolist(), parameters.length
 
 
-def one_process_run(ranks, steps):
+def turn(model, step, at):
+    """Freezes and unfreezes a part at the steps `at`; whether it did now."""
+    if step in at:
+        for parameter in (model.scale, model.second.weight, model.first.bias):
+            parameter.requires_grad_(step == at[1])
+    return step in at
+
+
+def freezing_run(rank, size, steps, at):
+    model = sharded_network(True)
+    parameters = ShardedParameters(model.named_parameters())
+    operator = operator_of(parameters)
+    coefficients = []
+    for step in range(steps):
+        if turn(model, step, at):
+            before, parameters = parameters, ShardedParameters(model.named_parameters())
+            operator.update_layout(
+                before.layout, parameters.layout, replicated=parameters.replicated
+            )
+        train(model, parameters, operator, 1, begin=step)
+        coefficients.append(operator.last_step.coefficients.tolist())
+    return whole(model), coefficients
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_freezing_at_20_and_unfreezing_at_40_is_what_one_process_does(size, ranks):
+    at = (20, 40)
+    expected = one_process_run(size, 50, at)
+    answers = ranks.run(freezing_run, size, 50, at)
+    for parameters, coefficients in answers:
+        assert coefficients == answers[0][1]
+        for found, right in zip(parameters, expected):
+            assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
+
+
+def one_process_run(ranks, steps, at=()):
     """Batches of all ranks together: the mean of the ranks' means."""
     model = network()
+    layout = layout_of(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     operator = PseudoMomentumOperator(3, server="")
     for step in range(steps):
+        if turn(model, step, at):
+            before, layout = layout, layout_of(model)
+            operator.update_layout(before, layout)
+            trained = [p for p in model.parameters() if p.requires_grad]
         losses = losses_of(model, torch.cat([batch_of(step, rank) for rank in range(ranks)]))
         rows = []
         for loss in losses:

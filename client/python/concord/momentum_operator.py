@@ -476,16 +476,28 @@ class EngineMomentumOperator(MomentumOperator):
                 self._forget()
             raise
 
-    def update_layout(self, old: Sequence[Any], new: Sequence[Any]) -> None:
+    def update_layout(
+        self,
+        old: Sequence[Any],
+        new: Sequence[Any],
+        *,
+        replicated: Optional[Sequence[Any]] = None,
+    ) -> None:
         """Another layout of the vectors from the next step on, as `concord.layout_of`
         gives it: parameters were frozen, unfrozen, added or have another order. By name,
         the momenta and second momenta of those that stay are kept bit for bit, new ones
         begin with zeros; counts go on. On a server every rank calls it after the same
-        step. On an error nothing changed."""
+        step. With a process_group= it is collective; layouts are those of each rank's
+        part, and `replicated` its slices from then on (default: the same). On an error
+        nothing changed."""
         previous, layout = parse_layout("old", old), parse_layout("new", new)
         if self._closed:
             raise RuntimeError("the operator is closed")
-        if self.server is not None:
+        if replicated is not None and self._shards is None:
+            raise ValueError("replicated= is for a process_group=")
+        if self._shards is not None:
+            self._shards.update_layout(self, previous, layout, replicated)
+        elif self.server is not None:
             self._remote_backend().update_layout(previous, layout)
         elif self._backend is not None:
             self._backend.update_layout(previous, layout)

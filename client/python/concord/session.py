@@ -242,10 +242,14 @@ class Session:
         *,
         num_parameters: Optional[int] = None,
         dtype: Optional[torch.dtype] = None,
+        layout: Optional[Sequence[Any]] = None,
         timeout: float = _CONNECT,
     ) -> Session:
-        """Creates or finds the session and joins it now; n and dtype must be known, or are
-        said here."""
+        """Creates or finds the session and joins it now; n (or the layout) and dtype must be
+        known, or are said here."""
+        if layout is not None and self._layout is None:
+            self._layout = parse_layout("layout", layout)
+            num_parameters = layout_length(self._layout)
         count, kind = self._sizes
         count = num_parameters if count is None else count
         dtype = dtype if kind is None else kind

@@ -11,19 +11,20 @@ bits. Where a server combines, no vector is sent twice:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import torch
 
 from concord._engine_operator import EngineOperator, GradientOperator
 from concord._inputs import SESSION_DTYPES
 from concord._options import resolve_server
-from concord.errors import invalid
+from concord.errors import LayoutMismatch, invalid
+from concord.layout import bare
 from concord.momentum_operator import EngineMomentumOperator, MomentumOperator
 from concord.results import StepResult
 from concord.session import Session
-from concord.torch._parameters import Parameters
-from concord.torch._replica_group import ReplicaGroup
+from concord.torch._parameters import Parameters, first_difference
+from concord.torch._rank_group import RankGroup
 from concord.torch.gradients import Collected
 
 __all__ = ["Combined", "combiner_of", "has_momentum", "num_losses_of"]
@@ -50,7 +51,7 @@ def has_momentum(operator: Any) -> bool:
 
 
 def combiner_of(
-    operator: Any, parameters: Parameters, group: ReplicaGroup, server_averages: bool
+    operator: Any, parameters: Parameters, group: RankGroup, server_averages: bool
 ) -> Any:
     """The way for an operator or Session, with a method `combine`."""
     if isinstance(operator, Session):
@@ -99,29 +100,47 @@ class _OnEveryRank:
             update = operator.calculate_gradient(vectors, found.losses)
         return Combined(update if self._owns else update.detach().clone())
 
+    def update_layout(self, old: Parameters, new: Parameters) -> None:
+        """Vectors are of other parameters from the next step on."""
+        if isinstance(self._operator, EngineMomentumOperator):
+            self._operator.update_layout(old.layout, new.layout)
+        elif isinstance(self._operator, MomentumOperator):
+            raise TypeError(
+                f"{type(self._operator).__name__} keeps its momenta by itself, and has no "
+                "update_layout"
+            )
+
 
 class _OnOneRank:
     """An operator on a server: rank 0 steps and hands out what it got, or its error."""
 
-    def __init__(self, operator: Any, group: ReplicaGroup) -> None:
+    def __init__(self, operator: Any, group: RankGroup) -> None:
         self._operator = _OnEveryRank(operator)
         self._group = group
 
     def combine(self, found: Collected, active: Optional[Sequence[int]]) -> Combined:
-        group = self._group
-        update, error = None, None
-        if group.rank == 0:
+        combined = self._on_rank_0(lambda: self._operator.combine(found, active))
+        update = (
+            torch.empty_like(found.gradients.vectors[0]) if combined is None else combined.update
+        )
+        self._group.broadcast(update)
+        return Combined(update)
+
+    def update_layout(self, old: Parameters, new: Parameters) -> None:
+        self._on_rank_0(lambda: self._operator.update_layout(old, new))
+
+    def _on_rank_0(self, action: Callable[[], Any]) -> Any:
+        """What it returns there; None on other ranks. An error is one on all."""
+        result, error = None, None
+        if self._group.rank == 0:
             try:
-                update = self._operator.combine(found, active).update
+                result = action()
             except Exception as raised:
                 error = raised
-        told = group.hand_out(error)
+        told = self._group.hand_out(error)
         if told is not None:
             raise error or told
-        if update is None:
-            update = torch.empty_like(found.gradients.vectors[0])
-        group.broadcast(update)
-        return Combined(update)
+        return result
 
 
 class _OfSession:
@@ -131,7 +150,7 @@ class _OfSession:
         self,
         session: Session,
         parameters: Parameters,
-        group: ReplicaGroup,
+        group: RankGroup,
         server_averages: bool,
     ) -> None:
         if server_averages and session.num_workers != group.size:
@@ -144,6 +163,17 @@ class _OfSession:
                 "INVALID_OPTION", "session.num_workers", 1,
                 f"that of all {group.size} ranks, or of those of one machine",
             )  # fmt: skip
+        told = session._layout
+        if told is not None and bare(told) != bare(parameters.layout):
+            difference = first_difference(parameters.layout, told)
+            raise LayoutMismatch(
+                f"LAYOUT_MISMATCH: session.layout: {difference}; accepted: the layout of the "
+                "parameters, or none",
+                reason="LAYOUT_MISMATCH",
+                field="session.layout",
+                value=difference,
+                accepted="the layout of the parameters, or none",
+            )
         self._session = session
         self._parameters = parameters
         self._server_averages = server_averages
@@ -165,7 +195,7 @@ class _OfSession:
         if session._native is None and not session._closed:
             # This rank may bring nothing.
             dtype = SESSION_DTYPES[self._parameters.dtype]
-            session.connect(num_parameters=self._parameters.length, dtype=dtype)
+            session.connect(layout=self._parameters.layout, dtype=dtype)
         result = session.step(
             (chosen, [vectors[i] for i in mine]),
             [means[j] for j in chosen] if recording else None,
@@ -174,6 +204,12 @@ class _OfSession:
         )
         assert result.update is not None
         return Combined(result.update, result)
+
+    def update_layout(self, old: Parameters, new: Parameters) -> None:
+        self._session.update_layout(
+            new.layout, old.layout if self._session._layout is None else None
+        )
+        self._parameters = new
 
 
 def _check_finite(indexes: Sequence[int], vectors: Sequence[torch.Tensor]) -> None:

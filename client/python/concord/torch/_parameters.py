@@ -8,12 +8,11 @@ from typing import Optional, Union
 import torch
 
 from concord.errors import LayoutMismatch
+from concord.layout import Layout, Segment
 from concord.utils import put_gradients
 
 # What callers may pass: a module, parameters, or (name, parameter) pairs.
 Named = Union[torch.nn.Module, Iterable[torch.Tensor], Iterable[tuple[str, torch.Tensor]]]
-# Names and shapes, in the vectors' order.
-Layout = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def named_parameters(params: Named) -> list[tuple[str, torch.Tensor]]:
@@ -44,7 +43,7 @@ class Parameters:
     def __init__(self, named: Sequence[tuple[str, torch.Tensor]]) -> None:
         self.names = [name for name, _ in named]
         self.tensors = [tensor for _, tensor in named]
-        self.layout: Layout = tuple((name, tuple(tensor.shape)) for name, tensor in named)
+        self.layout: Layout = tuple(Segment(name, tuple(tensor.shape)) for name, tensor in named)
         self.length = sum(tensor.numel() for tensor in self.tensors)
         for name, tensor in named:
             if not tensor.is_leaf or not tensor.is_floating_point():
@@ -119,13 +118,17 @@ class Split:
         """Refuses parameters that were frozen or unfrozen since."""
         for (name, tensor), trainable in zip(self._named, self._trainable):
             if tensor.requires_grad is not trainable:
+                accepted = (
+                    f"{trainable}, as when the vectors' layout was taken; "
+                    "ConflictFree.update_layout() takes another one"
+                )
                 raise LayoutMismatch(
                     f"LAYOUT_MISMATCH: {name}.requires_grad = {tensor.requires_grad}; accepted: "
-                    f"{trainable}, as when the vectors' layout was taken",
+                    + accepted,
                     reason="LAYOUT_MISMATCH",
                     field=f"{name}.requires_grad",
                     value=str(tensor.requires_grad),
-                    accepted=str(trainable),
+                    accepted=accepted,
                 )
 
 
@@ -133,7 +136,7 @@ def first_difference(one: Layout, other: Layout) -> str:
     """Where two layouts part, in words; "" where they do not."""
     for position in range(max(len(one), len(other))):
         here, there = (
-            f"{layout[position][0]} {list(layout[position][1])}"
+            f"{layout[position].name} {list(layout[position].shape)}"
             if position < len(layout)
             else "nothing"
             for layout in (one, other)

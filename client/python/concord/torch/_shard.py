@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, Optional
 
 import torch
 
-from concord import _state
+from concord import _native, _state
 from concord._embedded import EmbeddedBackend, check_rows
 from concord._inputs import SESSION_DTYPES, Rows
 from concord.errors import invalid
+from concord.layout import Layout, bare, num_parameters
 from concord.results import StepResult, step_result
 
 __all__ = ["Shard", "Staged", "stretches_of"]
@@ -122,6 +123,7 @@ class Shard:
         self.dtype = SESSION_DTYPES[like.dtype]
         self.device, self.length = like.device, like.length
         self._rank, self._ranks = rank, ranks
+        self._options, self._counts = dict(options), counts
         self.committed_steps = 0
         shared = stretches_of(replicated, like.length, "replicated")
         self.replicated_length = sum(end - begin for begin, end in shared)
@@ -189,6 +191,7 @@ class Shard:
         """Other methods from the next step on; `options` as for the constructor."""
         for part in self._parts:
             part.backend.reconfigure({**options, "sharded": True})
+        self._options = dict(options)
 
     def state(self) -> dict[str, Any]:
         """The committed state: its numbers, and this rank's vectors as tensors."""
@@ -203,6 +206,69 @@ class Shard:
                 for kind in ("momenta", "others")
             },
         }
+
+    def moved(self, previous: Layout, layout: Layout, replicated: Sequence[Any]) -> Shard:
+        """One with this state under another layout, but for the Gram matrix, which is zero
+        until `take_products`. This one stays as it is."""
+        if num_parameters(previous) != self.length:
+            raise invalid(
+                "INVALID_OPTION", "previous", f"{num_parameters(previous)} elements",
+                f"{self.length}, the length of this rank's part",
+            )  # fmt: skip
+        length = num_parameters(layout)
+        # The engine knows of no layouts without elements.
+        runs = _native.layout_runs(bare(previous), bare(layout)) if self.length and length else []
+        like = torch.empty(length, dtype=self.dtype, device=self.device)
+        found = Shard(
+            self._options,
+            Rows([like], self.dtype, self.device, length),
+            replicated,
+            self._counts,
+            self._rank,
+            self._ranks,
+        )
+        state = self.state()
+        m = len(state["gram"])
+        state["gram"] = [[0.0] * m for _ in range(m)]
+        for kind in ("momenta", "others"):
+            vectors = []
+            for vector in state[kind]:
+                vectors.append(torch.zeros(length, dtype=self.dtype))
+                for old, new, count in runs:
+                    vectors[-1][new : new + count] = vector[old : old + count]
+            state[kind] = vectors
+        found._import(state)
+        found.committed_steps = self.committed_steps
+        return found
+
+    def products(self) -> list[float]:
+        """The lower triangle of the Gram matrix of what this rank counts, taken anew."""
+        m = int(self._options["num_vectors"])
+        products = [0.0] * (m * (m + 1) // 2)
+        for part in self._parts:
+            part.backend.engine.retake_gram()
+            if part.counted:
+                gram = part.backend.state()["gram"]  # Empty where nothing is kept.
+                products[:] = [gram[i][j] for i in range(len(gram)) for j in range(i + 1)]
+        return products + [0.0] * (m * (m + 1) // 2 - len(products))
+
+    def take_products(self, products: Sequence[float]) -> None:
+        """Makes the sum of all ranks' triangles the Gram matrix."""
+        for part in self._parts:
+            state = part.backend.state()
+            values = iter(products)
+            for i, row in enumerate(state["gram"]):
+                for j in range(i + 1):
+                    row[j] = state["gram"][j][i] = next(values)
+            part.backend.engine.import_state(state)
+
+    def _import(self, state: Mapping[str, Any]) -> None:
+        """Makes what `state` gave the committed one."""
+        for part in self._parts:
+            own = dict(state)
+            for kind in ("momenta", "others"):
+                own[kind] = [part.take(vector).numpy().tobytes() for vector in state[kind]]
+            part.backend.engine.import_state(own)
 
     def _whole(self, pieces: Sequence[bytes]) -> torch.Tensor:
         vector = torch.empty(self.length, dtype=self.dtype)
@@ -222,6 +288,9 @@ class Shard:
         metadata = {"options": json.dumps(options), "ranks": str(self._ranks)}
         names = self._names()
         state = _state.from_engine(self.state(), names, metadata)
+        # torch.distributed.checkpoint loads tensors into tensors of their size, which a
+        # method's memory begins without.
+        state["combiner"] = state["combiner"].tolist()
         return {
             (f"{name}.rank{self._rank}" if name in names else name): value
             for name, value in state.items()
@@ -249,6 +318,7 @@ class Shard:
                 )  # fmt: skip
             vectors[name] = vector
         numbers = {name: value for name, value in state.items() if ".rank" not in name}
+        numbers["combiner"] = torch.as_tensor(state["combiner"], dtype=torch.float64)
         before = [part.backend.state() for part in self._parts]
         try:
             for part in self._parts:

@@ -1,14 +1,16 @@
 """The steps of a momentum operator whose parameters are sharded over ranks.
 
-A step is: ingest on every rank; one all_reduce (concord.torch._ranks) of the products,
+A step is: ingest on every rank; one all_reduce (concord.torch._agreement) of the products,
 the losses and what has to agree; solve and commit on every rank, with the same numbers.
 Whatever a rank has to refuse, in its arguments or its gradients, it says in that
 all_reduce. What a solve refuses it refuses on every rank. So either all commit or none.
+With on_nonfinite="skip" all skip a step for which a rank has NaN or Inf.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
@@ -16,9 +18,10 @@ import torch
 
 from concord._inputs import Rows, parse_gradients
 from concord._options import as_json, derived_part
-from concord.errors import invalid
+from concord.errors import ConcordError, InvalidArgumentError, invalid
+from concord.layout import Layout
 from concord.loss_recorder import EngineLossRecorder
-from concord.torch._ranks import Ranks
+from concord.torch._agreement import Agreement
 from concord.torch._shard import Shard
 
 __all__ = ["ShardedSteps"]
@@ -30,7 +33,7 @@ class ShardedSteps:
     def __init__(
         self, process_group: Any, replicated: Sequence[Any], counts: Optional[bool]
     ) -> None:
-        self._ranks = Ranks(process_group)
+        self._ranks = Agreement(process_group)
         self._replicated = tuple(replicated)
         self._counts = self._ranks.rank == 0 if counts is None else bool(counts)
         # With counts= the stretches may be some ranks' alone.
@@ -84,11 +87,25 @@ class ShardedSteps:
             numbers[:triangle] = staged.products
             if call.losses is not None:
                 for index, loss in zip(call.indexes, call.losses):
+                    if not math.isfinite(loss):
+                        raise invalid("NON_FINITE", f"losses[{index}]", loss, "a finite number")
                     numbers[triangle + index] = loss
         except Exception as raised:
             error = raised
         try:
-            sums = self._ranks.sum(numbers, header, error)
+            try:
+                sums = self._ranks.sum(numbers, header, error)
+            except InvalidArgumentError as refused:
+                if refused.reason != "NON_FINITE" or not owner._skips:
+                    raise
+                if shard is not None:
+                    shard.reset()
+                if fresh:
+                    owner._forget()
+                    shard = None
+                update = self._skip(owner, call, error, refused)
+                assert call is not None
+                return call.result(update, out)
             assert shard is not None and call is not None and staged is not None
             products, active = sums[:triangle], call.active
             if call.losses is None:
@@ -104,6 +121,50 @@ class ShardedSteps:
                 owner._forget()
             raise
         return call.result(update, out)
+
+    def _skip(
+        self, owner: Any, call: Any, own: Optional[Exception], refused: ConcordError
+    ) -> torch.Tensor:
+        """The update of a step that all ranks skip, as one of them has `refused` it. Where
+        a rank has refused it for anything else too, that is raised."""
+        is_other = own is not None and getattr(own, "reason", "") != "NON_FINITE"
+        found = self._ranks.gather(None if call is None or is_other else call.nonfinite())
+        if None in found or not any(found):
+            raise refused
+        pairs = [(rank, index) for rank, indexes in enumerate(found) for index in indexes]
+        return owner._note_skipped(pairs, call)
+
+    def update_layout(
+        self,
+        owner: Any,
+        previous: Layout,
+        layout: Layout,
+        replicated: Optional[Sequence[Any]],
+    ) -> None:
+        """The state under another layout of this rank's part, from the next step on.
+        Collective; on an error nothing changed on any rank."""
+        stretches = self._replicated if replicated is None else tuple(replicated)
+        shard = owner._backend
+        moved, error = None, None
+        triangle = owner.num_vectors * (owner.num_vectors + 1) // 2
+        products = [0.0] * triangle
+        names = {
+            field: [segment.name for segment in segments]
+            for field, segments in (("previous", previous), ("layout", layout))
+        }
+        try:
+            if shard is not None:
+                moved = shard.moved(previous, layout, stretches)
+                products = moved.products()
+        except Exception as raised:
+            error = raised
+        sums = self._ranks.sum(products, {**names, "stepped": shard is not None}, error)
+        self._replicated = stretches
+        if moved is None:
+            return
+        moved.take_products(sums)
+        owner._backend = moved
+        shard.close()
 
     def shard(self, owner: Any, like: Optional[Rows]) -> Shard:
         """The owner's, made for rows like these where there is none."""
@@ -141,6 +202,7 @@ class ShardedSteps:
             **momentum,
             "gradient_operator": as_json(owner.gradient_operator._message()),
             "loss_recorder": None if recorder is None else as_json(recorder._message()),
+            "on_nonfinite": "skip" if owner._skips else "raise",
         }
 
     def _header(self, owner: Any, shard: Shard, call: Any) -> dict[str, Any]:

@@ -51,7 +51,7 @@ import torch
 from concord.errors import InvalidArgumentError, invalid
 from concord.torch._combining import Combined, combiner_of, has_momentum, num_losses_of
 from concord.torch._parameters import Named, Parameters
-from concord.torch._replica_group import ReplicaGroup
+from concord.torch._rank_group import RankGroup
 from concord.torch._second_rescaling import warn_of_second_rescaling
 from concord.torch.gradients import Collected, GradientAccumulator, Losses, Weights
 from concord.torch.replicas import compare_layouts, compare_values
@@ -116,27 +116,28 @@ class ConflictFree:
             raise invalid("INVALID_OPTION", "verify", verify, "a count >= 0")
         if not isinstance(model, torch.nn.Module):
             model = list(model)  # type: ignore[assignment]
+        if shared is not None and not isinstance(shared, torch.nn.Module):
+            shared = list(shared)  # type: ignore[assignment]
         known = num_losses_of(operator)
         if known is not None and num_losses not in (None, known):
             raise invalid("INVALID_OPTION", "num_losses", num_losses, f"the operator's {known}")
         self.operator = operator
         self._model = model
-        self._accumulator = GradientAccumulator(
-            model, known or num_losses or 1, shared=shared, use_backward=use_backward
-        )
+        self._shared, self._use_backward = shared, use_backward
+        self._accumulator = self._make_accumulator(known or num_losses or 1)
         self._count_is_known = known is not None or num_losses is not None
-        self._group = ReplicaGroup.of(model, process_group)
-        split = self._accumulator.parameters
-        self._parameters = Parameters(list(zip(split.names, split.tensors)))
-        compare_layouts(self._parameters, self._group)
-        self._combiner = combiner_of(operator, split.shared, self._group, average == "server")
+        self._group = RankGroup.of(model, process_group)
+        self._parameters = self._agreed_parameters(self._accumulator)
+        self._combiner = combiner_of(
+            operator, self._accumulator.parameters.shared, self._group, average == "server"
+        )
         self._server_averages = average == "server"
         self._on_nonfinite = on_nonfinite
         self._scaler = scaler
         self._verify = verify
         self._steps = 0
         if has_momentum(operator):
-            warn_of_second_rescaling(self, split.shared.tensors)
+            warn_of_second_rescaling(self, self._accumulator.parameters.shared.tensors)
 
     def accumulate(self, losses: Losses, *, weights: Weights = None) -> None:
         """One of several micro-batches, whose last one `step` brings: their gradients and
@@ -190,6 +191,33 @@ class ConflictFree:
         accumulator.parameters.shared.put(update)
         accumulator.put_heads(found.heads)
         return Step(combined.update, found.present, found.losses)
+
+    def update_layout(self) -> None:
+        """To be called when parameters were frozen, unfrozen or added. By name, the momenta
+        of those that stay in the vectors are kept bit for bit, new ones begin with zeros.
+        Frozen ones lose their `.grad`, which optimizers would go on to apply. What was
+        accumulated is gone. Collective; on an error nothing changed."""
+        accumulator = self._make_accumulator(self._accumulator.num_losses)
+        parameters = self._agreed_parameters(accumulator)
+        old, new = (part.parameters.shared for part in (self._accumulator, accumulator))
+        if old.layout != new.layout:
+            self._combiner.update_layout(old, new)
+        for tensor in self._parameters.tensors:
+            if not tensor.requires_grad:
+                tensor.grad = None
+        self._accumulator, self._parameters = accumulator, parameters
+
+    def _make_accumulator(self, num_losses: int) -> GradientAccumulator:
+        return GradientAccumulator(
+            self._model, num_losses, shared=self._shared, use_backward=self._use_backward
+        )
+
+    def _agreed_parameters(self, accumulator: GradientAccumulator) -> Parameters:
+        """All that is trained; the same on every rank."""
+        split = accumulator.parameters
+        parameters = Parameters(list(zip(split.names, split.tensors)))
+        compare_layouts(parameters, self._group)
+        return parameters
 
     def _accumulator_for(self, losses: Losses) -> GradientAccumulator:
         """The accumulator, for as many losses as there are."""

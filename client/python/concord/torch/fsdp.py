@@ -24,6 +24,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, Shard
 
+from concord.layout import Layout
+from concord.layout import Segment as LayoutSegment
+
 __all__ = ["ShardedParameters"]
 
 
@@ -111,6 +114,16 @@ class ShardedParameters:
     def replicated(self) -> list[slice]:
         """What every rank of that group has."""
         return [slice(s.begin, s.end) for s in self._segments if not s.is_sharded]
+
+    @property
+    def layout(self) -> Layout:
+        """Of this rank's part: names and this rank's shapes. Where parameters are frozen or
+        unfrozen, make another ShardedParameters and hand both layouts, and the new one's
+        `replicated`, to the operator's update_layout."""
+        return tuple(
+            LayoutSegment(s.name, tuple(s.local(s.parameter.detach()).shape))
+            for s in self._segments
+        )
 
     def like(self) -> torch.Tensor:
         """A tensor of this rank's length, type and device."""

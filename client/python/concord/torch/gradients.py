@@ -52,7 +52,7 @@ from concord.torch._backward import (
     gradient_by_backward,
 )
 from concord.torch._parameters import Named, Split, dense
-from concord.torch._replica_group import ReplicaGroup
+from concord.torch._rank_group import RankGroup
 
 __all__ = ["GradientAccumulator", "LossGradients", "per_loss_gradients"]
 
@@ -182,7 +182,7 @@ class GradientAccumulator:
         its next call. With reduce="mean" collective."""
         if reduce not in ("mean", None):
             raise ValueError(f"reduce = {reduce!r}; accepted: 'mean', None")
-        group = ReplicaGroup.of(self._model, self._asked) if reduce else ReplicaGroup(None)
+        group = RankGroup.of(self._model, self._asked) if reduce else RankGroup(None)
         found = self.collect(losses, weights, group, retain_graph=retain_graph)
         self.put_heads(found.heads)
         return found.gradients
@@ -196,7 +196,7 @@ class GradientAccumulator:
         self,
         losses: Optional[Losses],
         weights: Weights,
-        group: ReplicaGroup,
+        group: RankGroup,
         *,
         average_vectors: bool = True,
         scale: float = 1.0,
@@ -214,7 +214,7 @@ class GradientAccumulator:
         self,
         losses: Optional[Losses],
         weights: Weights,
-        group: ReplicaGroup,
+        group: RankGroup,
         average_vectors: bool,
         scale: float,
         retain_graph: bool,
@@ -373,7 +373,7 @@ class GradientAccumulator:
         bounds = torch.stack(self._bounds[j]).tolist()
         return math.isfinite(self._losses[j]) and all(map(math.isfinite, bounds))
 
-    def _mean_heads(self, totals: Sequence[float], group: ReplicaGroup) -> list[Any]:
+    def _mean_heads(self, totals: Sequence[float], group: RankGroup) -> list[Any]:
         """The sum over the losses of each one's mean; None where nobody has one."""
         heads = self.parameters.heads
         if not heads.tensors:
@@ -388,9 +388,7 @@ class GradientAccumulator:
             for position, part in found.items():
                 parts[position].add_(part.reshape(-1), alpha=1 / totals[j])
                 reached[position] = 1
-        work = group.begin_sum(flat)
-        if work is not None:
-            work.wait()
+        group.add_up(flat)
         return [
             part.view(tensor.shape).to(tensor.dtype) if count else None
             for tensor, part, count in zip(heads.tensors, parts, reached.tolist())

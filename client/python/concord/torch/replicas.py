@@ -23,8 +23,9 @@ import torch
 
 from concord import _native
 from concord.errors import FailedPreconditionError, LayoutMismatch
-from concord.torch._parameters import Layout, Named, Parameters, first_difference, named_parameters
-from concord.torch._replica_group import ReplicaGroup
+from concord.layout import Layout
+from concord.torch._parameters import Named, Parameters, first_difference, named_parameters
+from concord.torch._rank_group import RankGroup
 
 __all__ = ["ReplicasDiverged", "verify_replicas"]
 
@@ -44,12 +45,12 @@ def verify_replicas(params: Named, *, process_group: Any = None) -> None:
     """
     named = [pair for pair in named_parameters(params) if pair[1].requires_grad]
     parameters = Parameters(named)
-    group = ReplicaGroup.of(params, process_group)
+    group = RankGroup.of(params, process_group)
     compare_layouts(parameters, group)
     compare_values(parameters, group)
 
 
-def compare_layouts(parameters: Parameters, group: ReplicaGroup) -> None:
+def compare_layouts(parameters: Parameters, group: RankGroup) -> None:
     """Raises LayoutMismatch on every rank where they are not all the same."""
     layout = (
         parameters.layout,
@@ -64,7 +65,7 @@ def compare_layouts(parameters: Parameters, group: ReplicaGroup) -> None:
     difference = first_difference(usual, found)
     if not difference:
         at = next(i for i, (one, two) in enumerate(zip(types, other_types)) if one != two)
-        difference = f"segment {at}, {usual[at][0]}, is {other_types[at]}, not {types[at]}"
+        difference = f"segment {at}, {usual[at].name}, is {other_types[at]}, not {types[at]}"
     raise LayoutMismatch(
         f"LAYOUT_MISMATCH: parameters of rank {_list(others)} differ from the other ranks' in "
         f"names, shapes, types or order: on rank {others[0]} {difference}",
@@ -76,7 +77,7 @@ def compare_layouts(parameters: Parameters, group: ReplicaGroup) -> None:
     )
 
 
-def compare_values(parameters: Parameters, group: ReplicaGroup) -> None:
+def compare_values(parameters: Parameters, group: RankGroup) -> None:
     """Raises ReplicasDiverged on every rank where they are not all the same."""
     if group.size == 1:
         return
@@ -104,7 +105,7 @@ def _digest(parts: Sequence[bytes]) -> int:
     return _native.checksum(b"".join(parts))
 
 
-def _others(group: ReplicaGroup, digest: int) -> list[int]:
+def _others(group: RankGroup, digest: int) -> list[int]:
     """The ranks whose digest is not that of most; of as many, not the lowest rank's."""
     # Halves, which a float64 holds exactly.
     found = [tuple(pair) for pair in group.gather([digest >> 32, digest & 0xFFFFFFFF])]

@@ -103,6 +103,17 @@ class ShardedGradientOperator(GradientOperator):
         Collective."""
         return self._steps.calculate_gradient(None, grads, losses if self._losses else None)
 
+    def update_layout(
+        self,
+        old: Sequence[Any],
+        new: Sequence[Any],
+        *,
+        replicated: Optional[Sequence[Any]] = None,
+    ) -> None:
+        """Vectors of another layout from the next step on, as with a momentum operator; what
+        the method remembers goes on."""
+        self._steps.update_layout(old, new, replicated=replicated)
+
     @property
     def last_step(self) -> Optional[StepResult]:
         """What the last combination found; None before the first."""

@@ -34,7 +34,7 @@ from typing import Any, Literal, Optional
 from concord import _programs
 from concord._options import resolve_server
 from concord.session import Session
-from concord.torch._replica_group import ReplicaGroup
+from concord.torch._rank_group import RankGroup
 
 __all__ = ["SharedServer"]
 
@@ -74,7 +74,7 @@ class SharedServer:
     ) -> None:
         if per not in ("node", "job"):
             raise ValueError(f"per = {per!r}; accepted: node, job")
-        self._group = ReplicaGroup.of(None, process_group)
+        self._group = RankGroup.of(None, process_group)
         self.started = False
         self._stop: Any = None
         found = self._group.hand_out(resolve_server(address))
@@ -140,7 +140,7 @@ class SharedServer:
 
     def close(self) -> None:
         """Ends a server that was started, once every rank has come here. Idempotent."""
-        group, self._group = self._group, ReplicaGroup(None)
+        group, self._group = self._group, RankGroup(None)
         try:
             group.barrier()
         finally:

@@ -1,4 +1,4 @@
-"""The ranks that hold replicas of one model, as one of them sees them."""
+"""The ranks of a job, or this process alone, as one of them sees them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 
-class ReplicaGroup:
+class RankGroup:
     """A process group of torch.distributed, or this process alone. Everything but `rank`
     and `size` is collective."""
 
@@ -19,12 +19,12 @@ class ReplicaGroup:
         self.group = group
         self.rank = 0 if group is None else dist.get_rank(group)
         self.size = 1 if group is None else dist.get_world_size(group)
-        # Where numbers of the host's travel from: "cpu:gloo,cuda:nccl", or one's alone.
+        # "cpu:gloo,cuda:nccl", or what a single backend stands for.
         on_cpu = group is None or "cpu:" in dist.get_backend_config(group)
         self._device = torch.device("cpu") if on_cpu else None
 
     @classmethod
-    def of(cls, params: Any, group: Optional[dist.ProcessGroup] = None) -> ReplicaGroup:
+    def of(cls, params: Any, group: Optional[dist.ProcessGroup] = None) -> RankGroup:
         """`group`, else that of a DDP module, else all ranks of a distributed job, else
         this process."""
         if group is None and isinstance(params, torch.nn.parallel.DistributedDataParallel):
@@ -37,7 +37,7 @@ class ReplicaGroup:
         """Every rank's `numbers`, as many on each, by rank."""
         if self.size == 1:
             return [list(numbers)]
-        own = torch.tensor(numbers, dtype=torch.float64, device=self._host())
+        own = torch.tensor(numbers, dtype=torch.float64, device=self.host)
         found = [torch.empty_like(own) for _ in range(self.size)]
         dist.all_gather(found, own, group=self.group)
         return [numbers.tolist() for numbers in found]
@@ -74,11 +74,19 @@ class ReplicaGroup:
             return None
         return dist.all_reduce(vector, group=self.group, async_op=True)
 
+    def add_up(self, vector: torch.Tensor) -> None:
+        """Makes `vector` the sum over the ranks, the same bits on every one."""
+        work = self.begin_sum(vector)
+        if work is not None:
+            work.wait()
+
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier(group=self.group)
 
-    def _host(self) -> torch.device:
+    @property
+    def host(self) -> torch.device:
+        """Where a few numbers of this process are put to travel."""
         return self._device or torch.device("cuda", torch.cuda.current_device())
 
     @contextlib.contextmanager
@@ -87,5 +95,5 @@ class ReplicaGroup:
         if self._device is not None:
             yield
             return
-        with torch.cuda.device(self._host()):
+        with torch.cuda.device(self.host):
             yield

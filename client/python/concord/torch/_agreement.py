@@ -20,8 +20,9 @@ import torch
 import torch.distributed as dist
 
 from concord.errors import ConcordError, from_status
+from concord.torch._rank_group import RankGroup
 
-__all__ = ["MESSAGE_OVERHEAD", "Ranks"]
+__all__ = ["MESSAGE_OVERHEAD", "Agreement"]
 
 _WORDS = 4
 # Numbers of a message beside those that are summed.
@@ -37,7 +38,7 @@ _DIFFERENCES = {
 }
 
 
-class Ranks:
+class Agreement:
     """A process group, as one of its ranks sees it. Everything here is collective."""
 
     def __init__(self, process_group: Any) -> None:
@@ -49,12 +50,8 @@ class Ranks:
                 "process_group must be a torch.distributed.ProcessGroup (dist.group.WORLD is all "
                 f"ranks) that this rank is in, not {process_group!r}"
             )
-        self.group = process_group
-        self.rank = dist.get_rank(process_group)
-        self.size = dist.get_world_size(process_group)
-        # "cpu:gloo,cuda:nccl", or what a single backend stands for.
-        on_cpu = "cpu:" in dist.get_backend_config(process_group)
-        self._device = torch.device("cpu") if on_cpu else None
+        self._group = RankGroup(process_group)
+        self.rank, self.size = self._group.rank, self._group.size
 
     def agree(self, settings: Mapping[str, Any], error: Optional[Exception] = None) -> None:
         """Raises on every rank where `settings` differ, or where a rank brings an error."""
@@ -78,9 +75,9 @@ class Ranks:
                 float(error is not None),
             ],
             dtype=torch.float64,
-            device=self._device or torch.device("cuda", torch.cuda.current_device()),
+            device=self._group.host,
         )
-        dist.all_reduce(message, group=self.group)
+        self._group.add_up(message)
         total = message.tolist()
         sums, found = total[: len(numbers)], total[len(numbers) :]
         refusals = found.pop()
@@ -92,11 +89,14 @@ class Ranks:
             self._raise_if_any(header, error, always=True)
         return sums
 
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's `value`, by rank."""
+        return self._group.gather_objects(value)
+
     def _raise_if_any(
         self, header: Mapping[str, Any], error: Optional[Exception], always: bool
     ) -> None:
-        gathered: list[Any] = [None] * self.size
-        dist.all_gather_object(gathered, (_describe(error), dict(header)), group=self.group)
+        gathered = self.gather((_describe(error), dict(header)))
         refused = {rank: said for rank, (said, _) in enumerate(gathered) if said is not None}
         if refused:
             _raise_refusal(refused, error)
