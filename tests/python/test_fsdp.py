@@ -58,10 +58,10 @@ def sharded_network(ignored):
     return model
 
 
-def train(model, parameters, operator, steps, begin=0):
+def train(model, parameters, operator, steps, begin=0, batch=batch_of):
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     for step in range(begin, begin + steps):
-        losses = losses_of(model, batch_of(step, dist.get_rank()))
+        losses = losses_of(model, batch(step, dist.get_rank()))
         parameters.put(operator.calculate_gradient(parameters.gradients(losses)))
         optimizer.step()
 
@@ -174,13 +174,19 @@ def save_run(rank, size, directory, steps):
     return whole(model)
 
 
-def load_run(rank, size, directory, begin):
+def loaded(directory):
+    """What `save_run` has saved, on these ranks."""
     model = sharded_network(True)
     parameters = ShardedParameters(model.named_parameters())
     operator = operator_of(parameters, like=parameters.like())
     state = {"model": model.state_dict(), "operator": parameters.stateful(operator)}
     dcp.load(state, checkpoint_id=directory)
     model.load_state_dict(state["model"])
+    return model, parameters, operator
+
+
+def load_run(rank, size, directory, begin):
+    model, parameters, operator = loaded(directory)
     momentum = operator.state_dict()
     train(model, parameters, operator, 3, begin=begin)
     return whole(model), momentum["committed_step"].item(), operator.last_step.step
@@ -198,17 +204,12 @@ def test_a_checkpoint_of_four_ranks_is_loaded_by_four_and_by_two(size, tmp_path,
 
 def half_a_job(rank, size, directory):
     """Two ranks go on with four ranks' batches: as four would, to rounding."""
-    model = sharded_network(True)
-    parameters = ShardedParameters(model.named_parameters())
-    operator = operator_of(parameters, like=parameters.like())
-    state = {"model": model.state_dict(), "operator": parameters.stateful(operator)}
-    dcp.load(state, checkpoint_id=directory)
-    model.load_state_dict(state["model"])
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    for step in range(5, 8):
-        x = torch.cat([batch_of(step, 2 * rank), batch_of(step, 2 * rank + 1)])
-        parameters.put(operator.calculate_gradient(parameters.gradients(losses_of(model, x))))
-        optimizer.step()
+    model, parameters, operator = loaded(directory)
+
+    def two_batches(step, rank):
+        return torch.cat([batch_of(step, 2 * rank), batch_of(step, 2 * rank + 1)])
+
+    train(model, parameters, operator, 3, begin=5, batch=two_batches)
     return whole(model)
 
 

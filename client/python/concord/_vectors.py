@@ -13,11 +13,10 @@ from typing import Any, Optional
 
 import torch
 
-from concord import _native
 from concord._embedded import check_rows
 from concord._inputs import Rows
 from concord.errors import invalid
-from concord.layout import Layout, bare, num_parameters
+from concord.layout import Layout, mover, num_parameters
 from concord.results import StepResult
 
 
@@ -45,25 +44,12 @@ class VectorBackend:
 
     def update_layout(self, previous: Layout, layout: Layout) -> None:
         """The state under another layout, from the next step on."""
-        runs = _native.layout_runs(bare(previous), bare(layout))
-        if num_parameters(previous) != self.length:
-            raise invalid(
-                "INVALID_OPTION", "previous", f"{num_parameters(previous)} elements",
-                f"{self.length}, the length of the vectors",
-            )  # fmt: skip
-        length = num_parameters(layout)
-
-        def moved(vector: torch.Tensor) -> torch.Tensor:
-            result = torch.zeros(length, dtype=self.dtype, device=self.device)
-            for old, new, count in runs:
-                result[new : new + count] = vector[old : old + count]
-            return result
-
+        moved = mover(previous, layout, self.length)
         self._momenta = [moved(momentum) for momentum in self._momenta]
         self._second = moved(self._second)
         self._seconds = [moved(second) for second in self._seconds]
         self._previous = moved(self._previous)
-        self.length = length
+        self.length = num_parameters(layout)
 
     def state(self) -> dict[str, Any]:
         """What the owner's attributes show, as copies."""

@@ -11,11 +11,12 @@ or a momentum operator takes the momenta of the others along.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Union
 
 import torch
 
+from concord import _native
 from concord.errors import invalid
 
 __all__ = ["Layout", "Segment", "layout_of"]
@@ -91,6 +92,27 @@ def layout_message(layout: Layout) -> dict[str, Any]:
             message["group"] = segment.group
         segments.append(message)
     return {"segments": segments}
+
+
+def mover(previous: Layout, layout: Layout, length: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Makes vectors of `layout` of those of `previous`, which have `length` elements: what
+    has the same name is kept bit for bit, the rest is zeros."""
+    if num_parameters(previous) != length:
+        raise invalid(
+            "INVALID_OPTION", "previous", f"{num_parameters(previous)} elements",
+            f"{length}, the length of the vectors",
+        )  # fmt: skip
+    size = num_parameters(layout)
+    # The engine knows of no layouts without elements, which parts of sharded vectors have.
+    runs = _native.layout_runs(bare(previous), bare(layout)) if length and size else []
+
+    def move(vector: torch.Tensor) -> torch.Tensor:
+        result = vector.new_zeros(size)
+        for old, new, count in runs:
+            result[new : new + count] = vector[old : old + count]
+        return result
+
+    return move
 
 
 def bare(layout: Layout) -> list[tuple[str, list[int]]]:

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Optional
 
 import torch
 
-from concord import _native, _state
+from concord import _state
 from concord._embedded import EmbeddedBackend, check_rows
 from concord._inputs import SESSION_DTYPES, Rows
 from concord.errors import invalid
-from concord.layout import Layout, bare, num_parameters
+from concord.layout import Layout, mover, num_parameters
 from concord.results import StepResult, step_result
 
 __all__ = ["Shard", "Staged", "stretches_of"]
@@ -210,14 +210,7 @@ class Shard:
     def moved(self, previous: Layout, layout: Layout, replicated: Sequence[Any]) -> Shard:
         """One with this state under another layout, but for the Gram matrix, which is zero
         until `take_products`. This one stays as it is."""
-        if num_parameters(previous) != self.length:
-            raise invalid(
-                "INVALID_OPTION", "previous", f"{num_parameters(previous)} elements",
-                f"{self.length}, the length of this rank's part",
-            )  # fmt: skip
-        length = num_parameters(layout)
-        # The engine knows of no layouts without elements.
-        runs = _native.layout_runs(bare(previous), bare(layout)) if self.length and length else []
+        move, length = mover(previous, layout, self.length), num_parameters(layout)
         like = torch.empty(length, dtype=self.dtype, device=self.device)
         found = Shard(
             self._options,
@@ -231,12 +224,7 @@ class Shard:
         m = len(state["gram"])
         state["gram"] = [[0.0] * m for _ in range(m)]
         for kind in ("momenta", "others"):
-            vectors = []
-            for vector in state[kind]:
-                vectors.append(torch.zeros(length, dtype=self.dtype))
-                for old, new, count in runs:
-                    vectors[-1][new : new + count] = vector[old : old + count]
-            state[kind] = vectors
+            state[kind] = [move(vector) for vector in state[kind]]
         found._import(state)
         found.committed_steps = self.committed_steps
         return found
