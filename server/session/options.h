@@ -50,7 +50,8 @@ absl::StatusOr<CombinerOptions> ToCombinerOptions(
     const v1::CombinerOptions& message, int num_vectors,
     absl::string_view prefix);
 
-// The first option in which two normalized sessions differ.
+// The first option in which two normalized sessions differ. One without a
+// layout says nothing of it.
 struct Difference {
   std::string field;  // "num_workers"
   std::string left, right;

@@ -373,6 +373,7 @@ absl::Status SessionRegistry::Delete(const v1::DeleteSessionRequest& request) {
   absl::Status removed;
   {
     absl::MutexLock lock(&mutex_);
+    AwaitNoChange(request.name());
     const absl::StatusOr<std::shared_ptr<Session>> found = Find(request.name());
     if (!found.ok() && !unusable_.contains(request.name())) {
       return found.status();
@@ -436,7 +437,7 @@ std::vector<std::string> SessionRegistry::ReapIdle() {
   {
     absl::MutexLock lock(&mutex_);
     for (auto it = sessions_.begin(); it != sessions_.end();) {
-      if (!it->second->Reap()) {
+      if (changing_.contains(it->first) || !it->second->Reap()) {
         ++it;
         continue;
       }

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -99,8 +100,7 @@ class SessionRegistry {
   // Makes a layout the session's (registry_layout.cc); see session.proto. Waits
   // for answers that are being sent, for the session's send_timeout at most.
   absl::StatusOr<v1::Session> UpdateLayout(
-      const v1::UpdateLayoutRequest& request)
-      ABSL_LOCKS_EXCLUDED(layout_mutex_, mutex_);
+      const v1::UpdateLayoutRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Ends the session's streams (SESSION_NOT_FOUND). Its memory is free when the
   // last of them has let go.
@@ -171,6 +171,11 @@ class SessionRegistry {
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<v1::Session> RestoreFrom(absl::string_view checkpoint,
                                           Session* session) const;
+  void AwaitNoChange(absl::string_view name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<v1::Session> ChangeLayout(
+      const std::shared_ptr<Session>& session,
+      const v1::UpdateLayoutRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
   // The error that says why a stored session cannot be used, with what can.
   absl::Status WithCheckpoint(const absl::Status& status,
                               const std::string& id) const;
@@ -190,12 +195,14 @@ class SessionRegistry {
   const Options options_;
   const std::shared_ptr<MemoryBudget> budget_;
   CallerAccounts callers_;
-  absl::Mutex layout_mutex_;  // One change of a layout at a time.
-  mutable absl::Mutex mutex_ ABSL_ACQUIRED_AFTER(layout_mutex_);
+  mutable absl::Mutex mutex_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_
       ABSL_GUARDED_BY(mutex_);
+  // Names of sessions whose layout is being changed: another such change, and
+  // their deletion, wait until it is done, as their files are being replaced.
+  std::set<std::string, std::less<>> changing_ ABSL_GUARDED_BY(mutex_);
   // Why sessions that are stored cannot be used, by name.
   std::map<std::string, absl::Status, std::less<>> unusable_
       ABSL_GUARDED_BY(mutex_);

@@ -1,6 +1,7 @@
 // SessionRegistry: a session's layout.
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "operators/errors.h"
@@ -57,13 +58,32 @@ absl::StatusOr<v1::Layout> PreviousLayout(
 
 }  // namespace
 
+void SessionRegistry::AwaitNoChange(absl::string_view name) {
+  const auto unchanged = [this, name]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !changing_.contains(name);
+  };
+  mutex_.Await(absl::Condition(&unchanged));
+}
+
 absl::StatusOr<v1::Session> SessionRegistry::UpdateLayout(
     const v1::UpdateLayoutRequest& request) {
-  absl::MutexLock layout_lock(&layout_mutex_);
+  {
+    absl::MutexLock lock(&mutex_);
+    AwaitNoChange(request.name());
+    changing_.insert(request.name());
+  }
+  const absl::Cleanup done = [&] {
+    absl::MutexLock lock(&mutex_);
+    changing_.erase(request.name());
+  };
   const absl::StatusOr<std::shared_ptr<Session>> found =
       FindCreation(request.name(), request.uid());
-  if (!found.ok()) return found.status();
-  const std::shared_ptr<Session>& session = *found;
+  return found.ok() ? ChangeLayout(*found, request) : found.status();
+}
+
+absl::StatusOr<v1::Session> SessionRegistry::ChangeLayout(
+    const std::shared_ptr<Session>& session,
+    const v1::UpdateLayoutRequest& request) {
   const v1::Session present = session->Describe();
   if (request.layout().segments_size() > 0 &&
       LayoutHash(request.layout()) == present.layout_hash()) {
@@ -108,23 +128,19 @@ absl::StatusOr<v1::Session> SessionRegistry::UpdateLayout(
     }
     return status;
   }
+  successor->AskForCheckpoint();
+  absl::Status over;
   {
     absl::MutexLock lock(&mutex_);
-    const auto place = sessions_.find(present.name());
-    if (place != sessions_.end() && place->second == session) {
-      place->second = successor;
-      return successor->Describe();
-    }
+    sessions_[present.name()] = successor;
+    over = CheckOpen();
   }
-  // Deleted meanwhile, with its files.
-  const absl::Status gone =
-      MakeError(absl::StatusCode::kNotFound, {"SESSION_NOT_FOUND",
-                                              "name",
-                                              present.name(),
-                                              "the name of a session",
-                                              {}});
-  successor->Close(gone);
-  return gone;
+  if (!over.ok()) {
+    // Drain has not seen it.
+    successor->Close(over);
+    PutAway(successor.get(), absl::InfiniteFuture()).IgnoreError();
+  }
+  return successor->Describe();
 }
 
 }  // namespace concord

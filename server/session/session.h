@@ -168,6 +168,10 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<CheckpointFile> Checkpoint()
       ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
 
+  // Where the policy has any taken: one now, by whoever takes them. The first
+  // one of another layout need not wait for its turn.
+  void AskForCheckpoint() ABSL_LOCKS_EXCLUDED(mutex_, staging_mutex_);
+
   // Makes the state of a checkpoint the session's: epoch + 1, and the open
   // round and all streams end with EPOCH_CHANGED. INVALID_ARGUMENT where it
   // does not fit; then nothing changed but that the open round has failed.
@@ -243,6 +247,7 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   bool CheckpointIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeCheckpointLater() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(const StoredCheckpoint& stored) const
       ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);
   absl::StatusOr<uint64_t> ChecksumOfCommitted(const v1::StepResult& result)

@@ -282,10 +282,7 @@ void Session::Install(const std::shared_ptr<const SolvedStep>& solved,
     committed_.kept = solved->update;
   }
   ApplyPending();
-  if (CheckpointIsDue()) {
-    checkpoint_asked_for_ = true;
-    parts_.take_checkpoint(shared_from_this());
-  }
+  if (CheckpointIsDue()) TakeCheckpointLater();
   committed_.ranks = solved->ranks;
   committed_.time = parts_.clock->Now();
   diagnostics_->Publish([this] {

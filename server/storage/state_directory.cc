@@ -92,7 +92,13 @@ absl::StatusOr<std::shared_ptr<StateFile>> StateDirectory::CreateState(
 absl::Status StateDirectory::ReplaceState(absl::string_view id) const {
   const absl::Status status =
       RenameFile(StatePath(id, StateVersion::kNext), StatePath(id));
-  return status.ok() ? SyncDirectory(SessionPath(id)) : status;
+  if (!status.ok()) return status;
+  // From here on the new file is the session's, whatever becomes of the sync:
+  // the old one has no name any more. A server that dies leaves it so; only
+  // the machine's failure could bring the old name back, and then its boot
+  // finds a file that is not clean.
+  SyncDirectory(SessionPath(id)).IgnoreError();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<StateFile>> StateDirectory::OpenState(

@@ -63,13 +63,14 @@ absl::StatusOr<std::unique_ptr<RemoteSession>> RemoteSession::Open(
   if (!client.ok()) return client.status();
   const auto session = FindSession(**client, settings, call);
   if (!session.ok()) return session.status();
-  if (settings.session.has_layout()) {
+  WorkerOptions options = settings.worker;
+  // A session that was made without a layout has nothing to compare with.
+  if (settings.session.has_layout() && session->has_layout()) {
     // One that is only looked up has not been compared by the server.
     const absl::Status same = CheckLayout(settings.session.layout(), *session);
     if (!same.ok()) return same;
+    options.layout_hash = session->layout_hash();
   }
-  WorkerOptions options = settings.worker;
-  options.layout_hash = LayoutHash(settings.session.layout());
   options.session = session->name();
   if (options.uid.empty()) options.uid = session->uid();
   auto worker = (*client)->OpenWorker(options, call);

@@ -28,15 +28,19 @@ namespace concord {
 class FakeClock : public Clock {
  public:
   absl::Time Now() const override {
+    ++asked_;
     return absl::FromUnixMicros(micros_.load());
   }
   absl::Duration tick() const override { return absl::Milliseconds(1); }
+  // How often anybody wanted to know the time: whoever waits does at every tick.
+  int asked() const { return asked_; }
   void Advance(absl::Duration duration) {
     micros_ += absl::ToInt64Microseconds(duration);
   }
 
  private:
   std::atomic<int64_t> micros_{1'000'000'000};
+  mutable std::atomic<int> asked_{0};
 };
 
 // Three losses, one rank each.

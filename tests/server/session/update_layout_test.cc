@@ -1,5 +1,7 @@
 // Another layout for a session: what stays, who is told, and what an error or a
 // death in between leaves.
+#include <atomic>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -8,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "operators/momentum/layout.h"
 #include "proto/options/layout.h"
@@ -336,14 +339,155 @@ TEST(LayoutOfASession, AnAnswerThatIsBeingSentIsWaitedFor) {
   ASSERT_TRUE(worker->Send(worker->Header(1, vectors), vectors).ok());
   const auto reply = worker->stream().Finish([] { return false; });
   ASSERT_TRUE(reply.ok()) << reply.status();
-  std::thread changes(
-      [&] { EXPECT_TRUE(harness.registry.UpdateLayout(Request(kHalf)).ok()); });
+  std::atomic<bool> changed{false};
+  const int before = harness.clock.asked();
+  std::thread changes([&] {
+    EXPECT_TRUE(harness.registry.UpdateLayout(Request(kHalf)).ok());
+    changed = true;
+  });
+  while (!changed && harness.clock.asked() < before + 5) {
+    std::this_thread::yield();
+  }
   // The worker is slow to take it, and gets all of it.
-  EXPECT_EQ(Worker::Collect(*reply)->update.size(), 1000);
+  EXPECT_FALSE(changed);
   EXPECT_FALSE(worker->cancelled());
-  EXPECT_TRUE(worker->stream().EndStep().ok() || worker->cancelled());
+  EXPECT_EQ(Worker::Collect(*reply)->update.size(), 1000);
+  worker->stream().EndStep().IgnoreError();  // Its stream may have ended.
   changes.join();
   EXPECT_TRUE(worker->cancelled());
+}
+
+TEST(LayoutOfASession, AWorkerThatTakesNothingIsWaitedForNoLongerThanItMay) {
+  Harness harness;
+  harness.Create("s", Options(kWhole));
+  auto worker = harness.Join("sessions/s", 0, 1);
+  const Vectors vectors = Gradients(1000, 1, {0, 1, 2});
+  ASSERT_TRUE(worker->Send(worker->Header(1, vectors), vectors).ok());
+  ASSERT_TRUE(worker->stream().Finish([] { return false; }).ok());
+  std::atomic<bool> changed{false}, deleted{false};
+  const int before = harness.clock.asked();
+  std::thread changes([&] {
+    EXPECT_TRUE(harness.registry.UpdateLayout(Request(kHalf)).ok());
+    changed = true;
+  });
+  while (!changed && harness.clock.asked() < before + 5) {
+    std::this_thread::yield();
+  }
+  // Its files are being replaced: who deletes it waits, too. Others do not.
+  std::thread deletes([&] {
+    v1::DeleteSessionRequest request;
+    request.set_name("sessions/s");
+    EXPECT_TRUE(harness.registry.Delete(request).ok());
+    deleted = true;
+  });
+  harness.Create("other", Options(kWhole));
+  v1::UpdateLayoutRequest other = Request(kHalf);
+  other.set_name("sessions/other");
+  EXPECT_TRUE(harness.registry.UpdateLayout(other).ok());
+  EXPECT_FALSE(changed);
+  EXPECT_FALSE(deleted);
+  harness.clock.Advance(absl::Minutes(1));  // send_timeout.
+  changes.join();
+  deletes.join();
+  EXPECT_TRUE(worker->cancelled());
+  EXPECT_EQ(Reason(harness.registry.Get("sessions/s").status()),
+            "SESSION_NOT_FOUND");
+}
+
+// Whoever says nothing of the layout takes a session as it is.
+TEST(LayoutOfASession, IsComparedWhereBothSidesNameOne) {
+  Harness harness;
+  v1::Session without = Options(kWhole);
+  without.clear_layout();
+  harness.Create("with", Options(kWhole));
+  harness.Create("without", without);
+  const auto differs = [&](const char* id, const v1::Session& wanted) {
+    v1::CreateSessionRequest request;
+    request.set_session_id(id);
+    *request.mutable_session() = wanted;
+    const absl::Status status = harness.registry.Create(request).status();
+    EXPECT_EQ(Reason(status), "SESSION_EXISTS");
+    return Metadata(status, "field");
+  };
+  EXPECT_EQ(differs("with", without), "(no field)");
+  EXPECT_EQ(differs("without", Options(kWhole)), "(no field)");
+  EXPECT_EQ(differs("with", Options(kTurned)), "layout.segments[0]");
+  without.set_num_parameters(7);
+  EXPECT_EQ(differs("with", without), "num_parameters");
+}
+
+TEST(LayoutOfASession, AStateThatNamesNoneFitsOneThatDoesAndTheOtherWayRound) {
+  TemporaryDirectory place;
+  auto directory = StateDirectory::Open(place.path(), "boot");
+  ASSERT_TRUE(directory.ok());
+  Harness harness(directory->get());
+  v1::Session without = Options(kWhole);
+  without.clear_layout();
+  harness.Create("with", Options(kWhole));
+  harness.Create("without", without);
+  harness.Create("turned", Options(kTurned));
+  const auto exported = [&](const char* id) {
+    v1::ExportSessionRequest request;
+    request.set_name(absl::StrCat("sessions/", id));
+    std::string file;
+    const absl::Status status = WriteSnapshot(
+        *harness.registry.Snapshot(request),
+        [&](absl::Span<const std::byte> bytes) {
+          file.append(reinterpret_cast<const char*>(bytes.data()),
+                      bytes.size());
+          return absl::OkStatus();
+        });
+    EXPECT_TRUE(status.ok()) << status;
+    return file;
+  };
+  const auto import = [&](const char* id, const std::string& file) {
+    v1::ImportSessionRequest::Target target;
+    target.set_name(absl::StrCat("sessions/", id));
+    return harness.registry
+        .Import(target, {reinterpret_cast<const std::byte*>(file.data()),
+                         file.size()})
+        .status();
+  };
+  EXPECT_TRUE(import("without", exported("with")).ok());
+  EXPECT_TRUE(import("with", exported("without")).ok());
+  const absl::Status refused = import("turned", exported("with"));
+  EXPECT_EQ(Reason(refused), "INVALID_OPTION");
+  EXPECT_THAT(refused.message(), ::testing::HasSubstr("layout_hash"));
+}
+
+TEST(LayoutOfASession, ADrainedServerMarksItsFileAsCleanAllTheSame) {
+  TemporaryDirectory place;
+  {
+    auto directory = StateDirectory::Open(place.path(), "boot");
+    ASSERT_TRUE(directory.ok());
+    Harness harness(directory->get());
+    harness.Create("s", Options(kWhole));
+    auto worker = harness.Join("sessions/s", 0, 1);
+    const Vectors vectors = Gradients(1000, 1, {0, 1, 2});
+    ASSERT_TRUE(worker->Send(worker->Header(1, vectors), vectors).ok());
+    const auto reply = worker->stream().Finish([] { return false; });
+    ASSERT_TRUE(reply.ok());
+    const int before = harness.clock.asked();
+    std::thread changes([&] {
+      harness.registry.UpdateLayout(Request(kHalf)).status().IgnoreError();
+    });
+    while (harness.clock.asked() < before + 5) std::this_thread::yield();
+    std::thread drains([&] {
+      harness.registry.Drain(harness.clock.Now() + absl::Minutes(1));
+    });
+    EXPECT_EQ(Worker::Collect(*reply)->update.size(), 1000);
+    worker->stream().EndStep().IgnoreError();
+    changes.join();
+    drains.join();
+  }
+  // Another boot takes up what is clean, and nothing else.
+  auto directory = StateDirectory::Open(place.path(), "another boot");
+  ASSERT_TRUE(directory.ok());
+  Harness harness(directory->get());
+  const auto taken = harness.registry.TakeUpStored();
+  ASSERT_EQ(taken.size(), 1);
+  EXPECT_TRUE(taken[0].status.ok()) << taken[0].status;
+  EXPECT_EQ(taken[0].committed_step, 1);
 }
 
 TEST(LayoutOfASession, AWatcherGoesOnWatching) {
