@@ -70,22 +70,127 @@ def test_sharded_parameters_are_frozen_at_20_and_unfrozen_at_40(kind, ranks):
         assert all(rank[step][1] == of_ranks[0][step][1] for rank in of_ranks)
 
 
-def layouts_apart(rank, size):
+def layouts_apart(rank, size, spoil):
+    """Something is wrong on rank 1 alone: the error, and whether the next step has the bits
+    of an operator that was never asked."""
     operator, twin = (make("pseudo", group=dist.group.WORLD) for _ in range(2))
-    mine = torch.ones(M, 4, dtype=torch.float64)
     for one in (operator, twin):
-        one.calculate_gradient(mine)
+        one.calculate_gradient(torch.ones(M, 4, dtype=torch.float64) + rank)
     old = (("first", (3,)), ("second", (1,)))
-    other_order = caught(lambda: operator.update_layout(old, old if rank else old[::-1]))
-    wrong = (("first", (3,)),) if rank == 1 else old
-    wrong_length = caught(lambda: operator.update_layout(wrong, wrong))
+    error = caught(lambda: operator.update_layout(*(spoil if rank == 1 else (old, old[::-1]))))
     grads = torch.eye(M, 4, dtype=torch.float64) + rank
     same = torch.equal(operator.calculate_gradient(grads), twin.calculate_gradient(grads))
-    return described(other_order), described(wrong_length), same
+    return described(error), same
 
 
-def test_layouts_that_differ_between_ranks_are_refused_everywhere(ranks):
-    for other_order, wrong_length, same in ranks.run(layouts_apart, 2):
-        assert other_order["field"] == "layout" and other_order["metadata"]["rank"] == "1"
-        assert wrong_length["field"] == "previous" and wrong_length["metadata"]["rank"] == "1"
+@pytest.mark.parametrize(
+    "spoil, text",
+    [
+        (((), ()), "previous = 0 elements"),
+        (([("first", (3,))], [("first", (3,))]), "previous = 3 elements"),
+        (([("first", (-3,))], [("first", (4,))]), r"old[0].shape = (-3,)"),
+        (("first", "first"), "old must be a sequence"),
+        (([("first", (4,))], [("first", (2, 2))]), "layout.segments[0].shape"),
+    ],
+)
+def test_a_layout_that_is_wrong_on_one_rank_is_refused_on_all(spoil, text, ranks):
+    for error, same in ranks.run(layouts_apart, 3, spoil):
+        assert text in error["text"] and error["text"].startswith("rank 1: "), error
         assert same
+
+
+def stages(rank, size):
+    """Each rank has parameters of its own: pipeline stages."""
+    operator = make("pseudo", group=dist.group.WORLD)
+    mine = tuple((f"stage{rank}.{name}", (2 + rank,)) for name in ("weight", "bias"))
+    left = mine[:1] if rank != 2 else ()
+    updates = []
+    for step in range(6):
+        generator = torch.Generator().manual_seed(step)
+        # Of stages 0, 1, 2, in both halves; the last one is frozen as a whole.
+        halves = torch.randn(2, M, 9, generator=generator, dtype=torch.float64)
+        own = [half[:, (0, 2, 5)[rank] : (2, 5, 9)[rank]] for half in halves]
+        if step == 3:
+            operator.update_layout(mine, left)
+        if step >= 3:
+            own = own[: len(left)]
+        grads = torch.cat(own, dim=1) if own else torch.empty(M, 0, dtype=torch.float64)
+        updates.append(operator.calculate_gradient(grads).numpy())
+    return updates
+
+
+def test_ranks_may_have_parameters_that_the_others_have_not(ranks):
+    whole = make("pseudo")
+    old = tuple((f"stage{r}.{n}", (2 + r,)) for r in range(3) for n in ("weight", "bias"))
+    new = (old[0], old[2])
+    of_ranks = ranks.run(stages, 3)
+    for step in range(6):
+        generator = torch.Generator().manual_seed(step)
+        halves = torch.randn(2, M, 9, generator=generator, dtype=torch.float64)
+        parts = [half[:, a:b] for a, b in ((0, 2), (2, 5), (5, 9)) for half in halves]
+        if step == 3:
+            whole.update_layout(old, new)
+        if step >= 3:
+            parts = [parts[0], parts[2]]
+        expected = whole.calculate_gradient(torch.cat(parts, dim=1)).numpy()
+        assert_close(np.concatenate([updates[step] for updates in of_ranks]), expected)
+
+
+def replicated_move(rank, size, forget):
+    """`shared` comes first, later last. The updates, or the error and whether the operator
+    goes on as one that was not asked."""
+    shared, own = ("shared", (3,)), (f"own{rank}", (4 + rank,))
+    operator, twin = (make("pseudo", group=dist.group.WORLD, replicated=[(0, 3)]) for _ in range(2))
+    updates = []
+    for step in range(4):
+        grads = torch.randn(M, 12, generator=torch.Generator().manual_seed(step)).double()
+        parts = [grads[:, :3], grads[:, 3 + 4 * rank : 7 + 5 * rank]]
+        if step == 2:
+            where = None if rank == forget else [slice(4 + rank, 7 + rank)]
+            move = (shared, own), (own, shared)
+            error = caught(lambda move=move, where=where: operator.update_layout(
+                *move, replicated=where))  # fmt: skip
+            if error is not None:
+                grads = torch.cat(parts, dim=1)
+                same = operator.calculate_gradient(grads), twin.calculate_gradient(grads)
+                return described(error), torch.equal(*same)
+        update = operator.calculate_gradient(torch.cat(parts[:: 1 if step < 2 else -1], dim=1))
+        if step < 2:
+            twin.calculate_gradient(torch.cat(parts, dim=1))
+            updates.append((update[:3].numpy(), update[3:].numpy()))
+        else:
+            updates.append((update[-3:].numpy(), update[:-3].numpy()))
+    return updates
+
+
+def test_what_is_replicated_may_move(ranks):
+    whole = make("pseudo")
+    one, other = ranks.run(replicated_move, 2, None)
+    for step in range(4):
+        grads = torch.randn(M, 12, generator=torch.Generator().manual_seed(step)).double()
+        expected = whole.calculate_gradient(grads).numpy()
+        assert np.array_equal(one[step][0], other[step][0])
+        assert_close(np.concatenate([one[step][0], one[step][1], other[step][1]]), expected)
+
+
+@pytest.mark.parametrize("forget", [0, 1])
+def test_where_replicated_stretches_lie_has_to_be_said_anew(forget, ranks):
+    for error, same in ranks.run(replicated_move, 2, forget):
+        assert error["field"] == "replicated" and error["metadata"]["rank"] == str(forget)
+        assert same
+
+
+def unlike_states_move(rank, size):
+    operator = make("pseudo", group=dist.group.WORLD, like=torch.empty(4, dtype=torch.float64))
+    operator.calculate_gradient(torch.eye(M, 4, dtype=torch.float64))
+    state = operator.state_dict()
+    operator.calculate_gradient(torch.ones(M, 4, dtype=torch.float64))
+    if rank == 1:
+        operator.load_state_dict(state)
+    layout = (("all", (4,)),)
+    return described(caught(lambda: operator.update_layout(layout, layout)))
+
+
+def test_ranks_that_have_loaded_different_states_are_told_before_anything_moves(ranks):
+    for error in ranks.run(unlike_states_move, 2):
+        assert error["field"] == "committed_step" and error["metadata"]["rank"] == "1"

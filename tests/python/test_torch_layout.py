@@ -245,3 +245,134 @@ def test_the_server_knows_what_is_inside_the_vectors_without_being_told(server):
             dtype=torch.float64,
         ).connect()  # fmt: skip
     session.delete()
+
+
+def freezing_all(rank, size):
+    net = network()
+    operator = PseudoMomentumOperator(M)
+    cf = ConflictFree(net, operator)
+    cf.step(losses_of(net, 0, rank, size))
+    if rank == 1:
+        net.requires_grad_(False)
+    with pytest.raises(ValueError, match="rank 1: no parameter requires grad"):
+        cf.update_layout()
+    net.requires_grad_(True)
+    return cf.step(losses_of(net, 1, rank, size)).update
+
+
+def test_what_one_rank_cannot_do_all_ranks_raise(ranks):
+    one, other = ranks.run(freezing_all, 2)
+    assert torch.equal(one, other)
+
+
+def adding(net):
+    net.append(torch.nn.Linear(M, M).double())
+
+
+def replacing(net):
+    net[2] = torch.nn.Linear(6, M).double()
+
+
+def removing(net):
+    del net[2]
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (adding, r"3\.weight = a parameter; accepted: none"),
+        (replacing, r"2\.weight = another one"),
+        (removing, r"2\.weight = none; accepted: a parameter"),
+    ],
+)
+def test_other_parameters_are_refused_by_name(change, text):
+    net = network()
+    cf = ConflictFree(net, PseudoMomentumOperator(M, server=""))
+    cf.step(losses_of(net, 0))
+    losses = losses_of(net, 1)
+    change(net)
+    with pytest.raises(LayoutMismatch, match=text):
+        cf.step(losses)
+
+
+# ---- sessions and states that know of a layout, and others ----
+
+
+def stepped(session, net, step=0):
+    return ConflictFree(net, session).step(losses_of(net, step)).update
+
+
+def unlike(server, name, **options):
+    return Session(server.tcp, name, num_vectors=M, dtype=torch.float64, **options)
+
+
+def test_a_session_that_was_made_without_a_layout_is_used_as_it_is(server):
+    net = network()
+    n = flat(net).numel()
+    made = unlike(server, "made-without", num_parameters=n).connect()
+    stepped(made, net)
+    made.resync()
+    stepped(made, net, 1)
+    made.close()
+    resumed = unlike(server, "made-without", resume_step=2)
+    assert stepped(resumed, net, 2).numel() == n
+    resumed.delete()
+
+
+def test_who_names_no_layout_joins_a_session_that_has_one(server):
+    net = network()
+    first = unlike(server, "has-one")
+    stepped(first, net)
+    first.close()
+    plain = unlike(server, "has-one", num_parameters=flat(net).numel(), resume_step=1).connect()
+    assert plain.applied_step == 1
+    plain.delete()
+
+
+@pytest.mark.parametrize("origin", ["embedded", "session", "operator"])
+@pytest.mark.parametrize("target", ["embedded", "session", "operator", "with a layout"])
+def test_states_go_where_the_length_fits_whoever_knows_of_a_layout(origin, target, server):
+    net = network()
+    twin = PseudoMomentumOperator(M, server="")
+    name = f"state-{origin}-{target}".replace(" ", "-")
+    made = {
+        "embedded": lambda: PseudoMomentumOperator(M, server=""),
+        "operator": lambda: PseudoMomentumOperator(M, server=server.tcp),
+        "session": lambda: unlike(server, name + "-from"),
+    }[origin]()
+    loops = [ConflictFree(net, one) for one in (twin, made)]
+    for loop in loops:
+        loop.step(losses_of(net, 0))
+    net[0].weight.requires_grad_(False)
+    for loop in loops:
+        loop.update_layout()
+        loop.step(losses_of(net, 1))
+    state = made.state_dict()
+    made.delete() if origin == "session" else made.close()
+
+    other = {
+        "embedded": lambda: PseudoMomentumOperator(M, server=""),
+        "operator": lambda: PseudoMomentumOperator(M, server=server.tcp),
+        "session": lambda: unlike(server, name + "-to"),
+        "with a layout": lambda: unlike(server, name + "-to", layout=concord.layout_of(net)),
+    }[target]()
+    other.load_state_dict(state)
+    found = ConflictFree(net, other).step(losses_of(net, 2)).update
+    assert torch.equal(found, loops[0].step(losses_of(net, 2)).update)
+    other.delete() if isinstance(other, Session) else other.close()
+
+
+def test_a_session_of_that_name_that_came_later_is_left_alone(server):
+    layout = [("all", (4,))]
+    first = unlike(server, "replaced", layout=layout).connect()
+    twin = PseudoMomentumOperator(M, server="")
+    other = unlike(server, "replaced", layout=layout)
+    concord.Session(server.tcp, "replaced", num_vectors=M, layout=layout, dtype=torch.float64
+                    ).connect().delete()  # fmt: skip
+    other.connect()
+    grads = torch.eye(M, 4, dtype=torch.float64)
+    assert torch.equal(other.step((range(M), grads)).update, twin.calculate_gradient(grads))
+    with pytest.raises(ConcordError, match="SESSION_REPLACED"):
+        first.update_layout([("half", (2,))])
+    assert torch.equal(other.step((range(M), grads)).update, twin.calculate_gradient(grads))
+    other.delete()

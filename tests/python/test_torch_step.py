@@ -132,6 +132,29 @@ def test_heads_and_trunk_are_both_what_a_scaler_unscales():
     assert torch.equal(plain[0], scaled[0])
 
 
+@pytest.mark.parametrize("of_operator", ["raise", "skip"])
+def test_a_sum_that_overflows_is_told_of_whatever_the_operator_does_with_it(of_operator):
+    net = torch.nn.Linear(1, 1, bias=False).half()
+    operator = PseudoMomentumOperator(2, server="", on_nonfinite=of_operator)
+
+    def losses():
+        out = net(torch.ones(1, 1, dtype=torch.float16)).sum()
+        return [out * 1e4, out]  # 64 times the first's gradient is beyond float16.
+
+    for policy in ("skip", "raise"):
+        cf = ConflictFree(net, operator, on_nonfinite=policy)
+        if policy == "raise":
+            with pytest.raises(InvalidArgumentError, match=r"rank 0: loss 0"):
+                cf.accumulate(losses(), weights=64.0)
+                cf.step(losses(), weights=64.0)
+            continue
+        cf.accumulate(losses(), weights=64.0)
+        result = cf.step(losses(), weights=64.0)
+        assert result.skipped_nonfinite == ((0, 0),) and result.update is None
+        assert net.weight.grad is None
+    assert ConflictFree(net, operator).step(losses()).skipped_nonfinite == ()
+
+
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("where", ["trunk", "head", "loss"])
 def test_a_skipped_step_is_as_if_it_had_not_been(scaled, where):

@@ -119,7 +119,7 @@ def layout_runs(
     previous: Sequence[tuple[str, Sequence[int]]], layout: Sequence[tuple[str, Sequence[int]]]
 ) -> list[tuple[int, int, int]]: ...  # from, to, count
 def update_layout(
-    server: str, name: str, layout: str, previous: str, timeout: float
+    server: str, name: str, uid: str, layout: str, previous: str, timeout: float
 ) -> int: ...  # num_parameters
 def checksum(bytes: bytes, /) -> int: ...
 def create_checkpoint(server: str, name: str, timeout: float) -> dict: ...

@@ -52,9 +52,9 @@ def layout_of(
     )
 
 
-def parse_layout(field: str, layout: Any) -> Layout:
+def parse_layout(field: str, layout: Any, *, empty: bool = False) -> Layout:
     """A layout that a caller gives, which may be plain (name, shape) or (name, shape,
-    group)."""
+    group). `empty`: of no segments, too."""
     if isinstance(layout, (str, bytes)) or not isinstance(layout, Sequence):
         raise TypeError(f"{field} must be a sequence of segments, not {type(layout).__name__}")
     segments = []
@@ -69,7 +69,7 @@ def parse_layout(field: str, layout: Any) -> Layout:
         if any(not 0 <= size < 2**63 for size in sizes):
             raise invalid("INVALID_OPTION", f"{field}[{i}].shape", sizes, "counts >= 0")
         segments.append(Segment(name, sizes, group))
-    if not segments:
+    if not segments and not empty:
         raise invalid("INVALID_OPTION", field, "no segments", "at least one")
     return tuple(segments)
 

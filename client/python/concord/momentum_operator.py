@@ -378,6 +378,11 @@ class EngineMomentumOperator(MomentumOperator):
         return _Call(checked, rows, values, counting, target, direct)
 
     @property
+    def skips_nonfinite(self) -> bool:
+        """Whether steps with NaN or Inf are skipped (`on_nonfinite`)."""
+        return self._skips
+
+    @property
     def last_step(self) -> Optional[StepResult]:
         """What the last step found; None before the first, and with a gradient
         operator that is defined in Python. Of a step that on_nonfinite="skip" has
@@ -488,16 +493,16 @@ class EngineMomentumOperator(MomentumOperator):
         the momenta and second momenta of those that stay are kept bit for bit, new ones
         begin with zeros; counts go on. On a server every rank calls it after the same
         step. With a process_group= it is collective; layouts are those of each rank's
-        part, and `replicated` its slices from then on (default: the same). On an error
-        nothing changed."""
+        part, and `replicated` its slices from then on. On an error nothing changed."""
+        if self._shards is not None:
+            self._shards.update_layout(self, old, new, replicated)
+            return
+        if replicated is not None:
+            raise ValueError("replicated= is for a process_group=")
         previous, layout = parse_layout("old", old), parse_layout("new", new)
         if self._closed:
             raise RuntimeError("the operator is closed")
-        if replicated is not None and self._shards is None:
-            raise ValueError("replicated= is for a process_group=")
-        if self._shards is not None:
-            self._shards.update_layout(self, previous, layout, replicated)
-        elif self.server is not None:
+        if self.server is not None:
             self._remote_backend().update_layout(previous, layout)
         elif self._backend is not None:
             self._backend.update_layout(previous, layout)

@@ -459,10 +459,13 @@ class Session:
         wanted = parse_layout("layout", layout)
         before = self._layout if previous is None else parse_layout("previous", previous)
         joined = self._native is not None or self._attach_only
+        # Of the creation that this handle has joined, not of a later one of the name.
+        uid = self._known.get("uid", "") if self._native is None else self._native.uid
         try:
             _native.update_layout(
                 self.server,
                 self.name,
+                uid,
                 as_json(layout_message(wanted)),
                 "" if before is None else as_json(layout_message(before)),
                 timeout,
@@ -473,6 +476,7 @@ class Session:
             # It is made with the first step.
         if joined:
             self.resync()
+            self._known["uid"] = uid
         self._layout = wanted
         self._sizes = (layout_length(wanted), self._sizes[1])
 

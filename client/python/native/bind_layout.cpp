@@ -66,10 +66,11 @@ void BindLayout(nb::module_& module) {
   module.def(
       "update_layout",
       [](const std::string& server, const std::string& name,
-         const std::string& layout, const std::string& previous,
-         double timeout) {
+         const std::string& uid, const std::string& layout,
+         const std::string& previous, double timeout) {
         v1::UpdateLayoutRequest request;
         request.set_name(name);
+        request.set_uid(uid);
         *request.mutable_layout() = ParseJson<v1::Layout>(layout);
         if (!previous.empty()) {
           *request.mutable_previous() = ParseJson<v1::Layout>(previous);
@@ -85,7 +86,7 @@ void BindLayout(nb::module_& module) {
         }
         return ResultOrRaise(std::move(session)).num_parameters();
       },
-      nb::arg("server"), nb::arg("name"), nb::arg("layout"),
+      nb::arg("server"), nb::arg("name"), nb::arg("uid"), nb::arg("layout"),
       nb::arg("previous"), nb::arg("timeout"));
 }
 

@@ -41,7 +41,12 @@ _DIFFERENCES = {
 class Agreement:
     """A process group, as one of its ranks sees it. Everything here is collective."""
 
-    def __init__(self, process_group: Any) -> None:
+    def __init__(self, group: RankGroup) -> None:
+        self._group = group
+        self.rank, self.size = group.rank, group.size
+
+    @classmethod
+    def of(cls, process_group: Any) -> Agreement:
         """`process_group`: of torch.distributed, or a DeviceMesh of one dimension."""
         if isinstance(process_group, dist.DeviceMesh):
             process_group = process_group.get_group()
@@ -50,8 +55,7 @@ class Agreement:
                 "process_group must be a torch.distributed.ProcessGroup (dist.group.WORLD is all "
                 f"ranks) that this rank is in, not {process_group!r}"
             )
-        self._group = RankGroup(process_group)
-        self.rank, self.size = self._group.rank, self._group.size
+        return cls(RankGroup(process_group))
 
     def agree(self, settings: Mapping[str, Any], error: Optional[Exception] = None) -> None:
         """Raises on every rank where `settings` differ, or where a rank brings an error."""

@@ -21,7 +21,6 @@ from concord._options import resolve_server
 from concord.errors import LayoutMismatch, invalid
 from concord.layout import bare
 from concord.momentum_operator import EngineMomentumOperator, MomentumOperator
-from concord.results import StepResult
 from concord.session import Session
 from concord.torch._parameters import Parameters, first_difference
 from concord.torch._rank_group import RankGroup
@@ -32,11 +31,8 @@ __all__ = ["Combined", "combiner_of", "has_momentum", "num_losses_of"]
 
 class Combined(NamedTuple):
     update: torch.Tensor
-    result: Optional[StepResult] = None  # A session's.
-
-    @property
-    def skipped_nonfinite(self) -> tuple[tuple[int, int], ...]:
-        return () if self.result is None else self.result.skipped_nonfinite
+    # (rank, loss) for which the operator or session has skipped the step.
+    skipped_nonfinite: tuple[tuple[int, int], ...] = ()
 
 
 def num_losses_of(operator: Any) -> Optional[int]:
@@ -98,7 +94,11 @@ class _OnEveryRank:
             if active is not None:
                 raise TypeError("active= is for operators with momentum and sessions")
             update = operator.calculate_gradient(vectors, found.losses)
-        return Combined(update if self._owns else update.detach().clone())
+        skipped: tuple[tuple[int, int], ...] = ()
+        if isinstance(operator, EngineMomentumOperator) and operator.skips_nonfinite:
+            last = operator.last_step
+            skipped = () if last is None else last.skipped_nonfinite
+        return Combined(update if self._owns else update.detach().clone(), skipped)
 
     def update_layout(self, old: Parameters, new: Parameters) -> None:
         """Vectors are of other parameters from the next step on."""
@@ -119,25 +119,32 @@ class _OnOneRank:
         self._group = group
 
     def combine(self, found: Collected, active: Optional[Sequence[int]]) -> Combined:
-        combined = self._on_rank_0(lambda: self._operator.combine(found, active))
+        combined: Optional[Combined] = None
+
+        def combine() -> tuple[tuple[int, int], ...]:
+            nonlocal combined
+            combined = self._operator.combine(found, active)
+            return combined.skipped_nonfinite
+
+        skipped = self._on_rank_0(combine)
         update = (
             torch.empty_like(found.gradients.vectors[0]) if combined is None else combined.update
         )
         self._group.broadcast(update)
-        return Combined(update)
+        return Combined(update, skipped)
 
     def update_layout(self, old: Parameters, new: Parameters) -> None:
         self._on_rank_0(lambda: self._operator.update_layout(old, new))
 
     def _on_rank_0(self, action: Callable[[], Any]) -> Any:
-        """What it returns there; None on other ranks. An error is one on all."""
+        """What it returns there, on all ranks; an error is one on all."""
         result, error = None, None
         if self._group.rank == 0:
             try:
                 result = action()
             except Exception as raised:
                 error = raised
-        told = self._group.hand_out(error)
+        result, told = self._group.hand_out((result, error))
         if told is not None:
             raise error or told
         return result
@@ -203,7 +210,7 @@ class _OfSession:
             active=active,
         )
         assert result.update is not None
-        return Combined(result.update, result)
+        return Combined(result.update, result.skipped_nonfinite)
 
     def update_layout(self, old: Parameters, new: Parameters) -> None:
         self._session.update_layout(

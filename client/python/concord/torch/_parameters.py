@@ -94,7 +94,8 @@ class Split:
     """A job's parameters: those in the vectors, and heads, which have no part in them."""
 
     def __init__(self, params: Named, shared: Optional[Named] = None) -> None:
-        self._named = named_parameters(params)
+        self._params: Named = params if isinstance(params, torch.nn.Module) else list(params)  # type: ignore[assignment]
+        self._named = named_parameters(self._params)
         self._trainable = [tensor.requires_grad for _, tensor in self._named]
         trainable = [pair for pair in self._named if pair[1].requires_grad]
         heads: list[tuple[str, torch.Tensor]] = []
@@ -115,21 +116,37 @@ class Split:
         self.tensors = [*self.shared.tensors, *self.heads.tensors]
 
     def check_unchanged(self) -> None:
-        """Refuses parameters that were frozen or unfrozen since."""
-        for (name, tensor), trainable in zip(self._named, self._trainable):
-            if tensor.requires_grad is not trainable:
+        """Refuses parameters that were frozen, unfrozen, added or replaced since."""
+        now = named_parameters(self._params)
+        for position in range(max(len(now), len(self._named))):
+            name, before, after = self._at(now, position)
+            if before != after:
                 accepted = (
-                    f"{trainable}, as when the vectors' layout was taken; "
+                    f"{before}, as when the vectors' layout was taken; "
                     "ConflictFree.update_layout() takes another one"
                 )
                 raise LayoutMismatch(
-                    f"LAYOUT_MISMATCH: {name}.requires_grad = {tensor.requires_grad}; accepted: "
-                    + accepted,
+                    f"LAYOUT_MISMATCH: {name} = {after}; accepted: {accepted}",
                     reason="LAYOUT_MISMATCH",
-                    field=f"{name}.requires_grad",
-                    value=str(tensor.requires_grad),
+                    field=name,
+                    value=after,
                     accepted=accepted,
                 )
+
+    def _at(self, now: Sequence[tuple[str, torch.Tensor]], position: int) -> tuple[str, str, str]:
+        """A field's name, and what it was and is, of the parameter at a position."""
+        if position >= len(now):
+            return self._named[position][0], "a parameter", "none"
+        name, tensor = now[position]
+        if position >= len(self._named):
+            return name, "none", "a parameter"
+        old_name, old = self._named[position]
+        if old_name != name:
+            return name, f"{old_name} at its place", "a parameter"
+        if old is not tensor:
+            return name, "the parameter that it was", "another one"
+        trainable = self._trainable[position]
+        return f"{name}.requires_grad", str(trainable), str(tensor.requires_grad)
 
 
 def first_difference(one: Layout, other: Layout) -> str:

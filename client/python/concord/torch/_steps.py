@@ -19,7 +19,7 @@ import torch
 from concord._inputs import Rows, parse_gradients
 from concord._options import as_json, derived_part
 from concord.errors import ConcordError, InvalidArgumentError, invalid
-from concord.layout import Layout
+from concord.layout import parse_layout
 from concord.loss_recorder import EngineLossRecorder
 from concord.torch._agreement import Agreement
 from concord.torch._shard import Shard
@@ -33,7 +33,7 @@ class ShardedSteps:
     def __init__(
         self, process_group: Any, replicated: Sequence[Any], counts: Optional[bool]
     ) -> None:
-        self._ranks = Agreement(process_group)
+        self._ranks = Agreement.of(process_group)
         self._replicated = tuple(replicated)
         self._counts = self._ranks.rank == 0 if counts is None else bool(counts)
         # With counts= the stretches may be some ranks' alone.
@@ -135,36 +135,47 @@ class ShardedSteps:
         return owner._note_skipped(pairs, call)
 
     def update_layout(
-        self,
-        owner: Any,
-        previous: Layout,
-        layout: Layout,
-        replicated: Optional[Sequence[Any]],
+        self, owner: Any, old: Any, new: Any, replicated: Optional[Sequence[Any]]
     ) -> None:
         """The state under another layout of this rank's part, from the next step on.
         Collective; on an error nothing changed on any rank."""
-        stretches = self._replicated if replicated is None else tuple(replicated)
         shard = owner._backend
-        moved, error = None, None
-        triangle = owner.num_vectors * (owner.num_vectors + 1) // 2
-        products = [0.0] * triangle
-        names = {
-            field: [segment.name for segment in segments]
-            for field, segments in (("previous", previous), ("layout", layout))
-        }
+        moved: Optional[Shard] = None
+        error = None
+        stretches = self._replicated
+        products = [0.0] * (owner.num_vectors * (owner.num_vectors + 1) // 2)
+        header: dict[str, Any] = {"stepped": shard is not None}
         try:
+            previous = parse_layout("old", old, empty=True)
+            layout = parse_layout("new", new, empty=True)
+            if owner._closed:
+                raise RuntimeError("the operator is closed")
+            if replicated is not None:
+                stretches = tuple(replicated)
+            elif stretches and previous != layout:
+                raise invalid(
+                    "INVALID_OPTION", "replicated", "none",
+                    "where `replicated` stretches lie under the new layout",
+                )  # fmt: skip
             if shard is not None:
                 moved = shard.moved(previous, layout, stretches)
                 products = moved.products()
+                header.update(self._agreed(shard), replicated=self._replicated_length(moved))
         except Exception as raised:
             error = raised
-        sums = self._ranks.sum(products, {**names, "stepped": shard is not None}, error)
+        try:
+            sums = self._ranks.sum(products, header, error)
+            if moved is not None:
+                moved.take_products(sums)
+        except BaseException:
+            if moved is not None:
+                moved.close()
+            raise
         self._replicated = stretches
-        if moved is None:
-            return
-        moved.take_products(sums)
-        owner._backend = moved
-        shard.close()
+        owner._skipped = None
+        if moved is not None:
+            owner._backend = moved
+            shard.close()
 
     def shard(self, owner: Any, like: Optional[Rows]) -> Shard:
         """The owner's, made for rows like these where there is none."""
@@ -205,14 +216,23 @@ class ShardedSteps:
             "on_nonfinite": "skip" if owner._skips else "raise",
         }
 
+    def _agreed(self, shard: Shard) -> dict[str, Any]:
+        """Of a state: what is the same on every rank."""
+        return {
+            "data_type": str(shard.dtype),
+            "committed_step": shard.committed_steps,
+            "state": f"{shard.numbers_checksum():016x}",
+        }
+
+    def _replicated_length(self, shard: Shard) -> Optional[int]:
+        return shard.replicated_length if self._same_length else None
+
     def _header(self, owner: Any, shard: Shard, call: Any) -> dict[str, Any]:
         recorder = owner.loss_recorder
         return {
             **self._settings(owner),
-            "data_type": str(shard.dtype),
-            "replicated": shard.replicated_length if self._same_length else None,
-            "committed_step": shard.committed_steps,
-            "state": f"{shard.numbers_checksum():016x}",
+            **self._agreed(shard),
+            "replicated": self._replicated_length(shard),
             "recorded": recorder.state() if isinstance(recorder, EngineLossRecorder) else None,
             "indexes": sorted(call.indexes),
             "active": sorted(call.active),

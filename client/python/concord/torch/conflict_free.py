@@ -44,11 +44,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, Optional
+from typing import Any, Callable, Literal, NoReturn, Optional
 
 import torch
 
 from concord.errors import InvalidArgumentError, invalid
+from concord.torch._agreement import Agreement
 from concord.torch._combining import Combined, combiner_of, has_momentum, num_losses_of
 from concord.torch._parameters import Named, Parameters
 from concord.torch._rank_group import RankGroup
@@ -186,7 +187,11 @@ class ConflictFree:
                 raise
             return self._refuse(found, self._bringing(found), error)
         if combined.skipped_nonfinite:
-            return self._refuse(found, combined.skipped_nonfinite)
+            skipped = combined.skipped_nonfinite
+            if not self._server_averages:
+                # The operator has been given sums, and knows of no ranks.
+                skipped = self._bringing(found) or skipped
+            return self._refuse(found, skipped)
         update = combined.update if self._scale == 1 else combined.update * self._scale
         accumulator.parameters.shared.put(update)
         accumulator.put_heads(found.heads)
@@ -197,15 +202,25 @@ class ConflictFree:
         of those that stay in the vectors are kept bit for bit, new ones begin with zeros.
         Frozen ones lose their `.grad`, which optimizers would go on to apply. What was
         accumulated is gone. Collective; on an error nothing changed."""
-        accumulator = self._make_accumulator(self._accumulator.num_losses)
+        accumulator = self._together(lambda: self._make_accumulator(self._accumulator.num_losses))
         parameters = self._agreed_parameters(accumulator)
         old, new = (part.parameters.shared for part in (self._accumulator, accumulator))
         if old.layout != new.layout:
-            self._combiner.update_layout(old, new)
+            self._together(lambda: self._combiner.update_layout(old, new))
         for tensor in self._parameters.tensors:
             if not tensor.requires_grad:
                 tensor.grad = None
         self._accumulator, self._parameters = accumulator, parameters
+
+    def _together(self, action: Callable[[], Any]) -> Any:
+        """What it returns on this rank; where one rank fails, all raise its error."""
+        result, error = None, None
+        try:
+            result = action()
+        except Exception as raised:
+            error = raised
+        Agreement(self._group).agree({}, error)
+        return result
 
     def _make_accumulator(self, num_losses: int) -> GradientAccumulator:
         return GradientAccumulator(
