@@ -67,9 +67,10 @@ suite "C++" "$ROOT/build/ctest.xml" \
   --output-junit "$ROOT/build/ctest.xml"
 suite "Python" "$ROOT/build/pytest.xml" \
   .venv/bin/python -m pytest -c tests/python/pytest.ini --rootdir . -q --durations=10 \
-  --junit-xml "$ROOT/build/pytest.xml" tests
+  -n 2 --dist loadfile --junit-xml "$ROOT/build/pytest.xml" tests
 
 check "ruff" .venv/bin/ruff check client tests deploy docs
+check "mypy" .venv/bin/mypy --config-file client/python/pyproject.toml client/python/concord
 check "documentation as a site" deploy/docs.sh
 check_with clang-format "clang-format" check_format
 check_with promtool "alert rules" promtool check rules deploy/prometheus/alerts.yaml
