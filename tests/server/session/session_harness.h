@@ -32,7 +32,8 @@ class FakeClock : public Clock {
     return absl::FromUnixMicros(micros_.load());
   }
   absl::Duration tick() const override { return absl::Milliseconds(1); }
-  // How often anybody wanted to know the time: whoever waits does at every tick.
+  // How often anybody wanted to know the time: whoever waits does at every
+  // tick.
   int asked() const { return asked_; }
   void Advance(absl::Duration duration) {
     micros_ += absl::ToInt64Microseconds(duration);

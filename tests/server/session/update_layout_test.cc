@@ -430,13 +430,13 @@ TEST(LayoutOfASession, AStateThatNamesNoneFitsOneThatDoesAndTheOtherWayRound) {
     v1::ExportSessionRequest request;
     request.set_name(absl::StrCat("sessions/", id));
     std::string file;
-    const absl::Status status = WriteSnapshot(
-        *harness.registry.Snapshot(request),
-        [&](absl::Span<const std::byte> bytes) {
-          file.append(reinterpret_cast<const char*>(bytes.data()),
-                      bytes.size());
-          return absl::OkStatus();
-        });
+    const absl::Status status =
+        WriteSnapshot(*harness.registry.Snapshot(request),
+                      [&](absl::Span<const std::byte> bytes) {
+                        file.append(reinterpret_cast<const char*>(bytes.data()),
+                                    bytes.size());
+                        return absl::OkStatus();
+                      });
     EXPECT_TRUE(status.ok()) << status;
     return file;
   };
@@ -444,8 +444,8 @@ TEST(LayoutOfASession, AStateThatNamesNoneFitsOneThatDoesAndTheOtherWayRound) {
     v1::ImportSessionRequest::Target target;
     target.set_name(absl::StrCat("sessions/", id));
     return harness.registry
-        .Import(target, {reinterpret_cast<const std::byte*>(file.data()),
-                         file.size()})
+        .Import(target,
+                {reinterpret_cast<const std::byte*>(file.data()), file.size()})
         .status();
   };
   EXPECT_TRUE(import("without", exported("with")).ok());
