@@ -13,6 +13,8 @@ from torch.distributed.tensor import DTensor
 from concord.layout import layout_of
 from concord.momentum_operator import PseudoMomentumOperator
 from concord.torch.fsdp import ShardedParameters
+from test_methods import ALL, M
+from test_sharded import GRAM
 
 BATCH = 6
 
@@ -45,7 +47,12 @@ def batch_of(step, rank):
 
 def losses_of(model, x):
     y = model(x)
-    return [(y[:, 0] ** 2).mean(), (y[:, 1] - 1).abs().mean(), (y[:, 2] - x[:, 0]).square().mean()]
+    return [
+        (y[:, 0] ** 2).mean(),
+        (y[:, 1] - 1).abs().mean(),
+        (y[:, 2] - x[:, 0]).square().mean(),
+        (y.sum(dim=1) + x[:, 1]).square().mean(),
+    ]
 
 
 def sharded_network(ignored):
@@ -76,7 +83,7 @@ def whole(model):
 
 def operator_of(parameters, **options):
     return PseudoMomentumOperator(
-        3, server="", process_group=parameters.process_group,
+        M, server="", process_group=parameters.process_group,
         replicated=parameters.replicated, **options,
     )  # fmt: skip
 
@@ -124,25 +131,67 @@ def test_freezing_at_20_and_unfreezing_at_40_is_what_one_process_does(size, rank
             assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
 
 
+def gradients_of(model, ranks, step):
+    """All ranks' batches together, on the whole network: (M, n)."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    rows = []
+    for loss in losses_of(model, torch.cat([batch_of(step, rank) for rank in range(ranks)])):
+        grads = torch.autograd.grad(
+            loss, trained, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        rows.append(torch.cat([g.reshape(-1) for g in grads]))
+    return torch.stack(rows)
+
+
+def methods_run(rank, size):
+    """Three steps of every method, on the same gradients: updates and coefficients."""
+    model = sharded_network(size != 2)
+    parameters = ShardedParameters(model.named_parameters())
+    steps = [parameters.gradients(losses_of(model, batch_of(step, rank))) for step in range(3)]
+    result = {}
+    for name in GRAM:
+        operator = operator_of(parameters, gradient_operator=ALL[name]())
+        result[name] = []
+        for grads in steps:
+            parameters.put(operator.calculate_gradient(grads))
+            update = [p.grad for p in model.parameters() if p.requires_grad]
+            whole = [g.full_tensor() if isinstance(g, DTensor) else g for g in update]
+            result[name].append(
+                (
+                    torch.cat([g.reshape(-1) for g in whole]).numpy(),
+                    operator.last_step.coefficients.tolist(),
+                )
+            )
+    return result
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_every_gram_method_gives_a_model_s_parts_of_the_whole_update(size, ranks):
+    answers = ranks.run(methods_run, size)
+    model = network()
+    for name in GRAM:
+        operator = PseudoMomentumOperator(M, server="", gradient_operator=ALL[name]())
+        for step in range(3):
+            expected = operator.calculate_gradient(gradients_of(model, size, step)).numpy()
+            for answer in answers:
+                update, coefficients = answer[name][step]
+                assert coefficients == answers[0][name][step][1], name
+                distance = np.linalg.norm(update - expected)
+                assert distance <= 1e-12 * max(1, np.linalg.norm(expected)), name
+
+
 def one_process_run(ranks, steps, at=()):
     """Batches of all ranks together: the mean of the ranks' means."""
     model = network()
     layout = layout_of(model)
     trained = [p for p in model.parameters() if p.requires_grad]
-    operator = PseudoMomentumOperator(3, server="")
+    operator = PseudoMomentumOperator(M, server="")
     for step in range(steps):
         if turn(model, step, at):
             before, layout = layout, layout_of(model)
             operator.update_layout(before, layout)
             trained = [p for p in model.parameters() if p.requires_grad]
-        losses = losses_of(model, torch.cat([batch_of(step, rank) for rank in range(ranks)]))
-        rows = []
-        for loss in losses:
-            grads = torch.autograd.grad(
-                loss, trained, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            rows.append(torch.cat([g.reshape(-1) for g in grads]))
-        update = operator.calculate_gradient(torch.stack(rows))
+        update = operator.calculate_gradient(gradients_of(model, ranks, step))
         with torch.no_grad():
             for p, piece in zip(trained, update.split([p.numel() for p in trained])):
                 p -= 1e-2 * piece.view(p.shape)
