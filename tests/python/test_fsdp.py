@@ -9,6 +9,11 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    parallelize_module,
+)
 
 from concord.layout import layout_of
 from concord.momentum_operator import PseudoMomentumOperator
@@ -23,11 +28,11 @@ class Network(torch.nn.Module):
     """Biases of one element and of seven, so that parts are unequal and some are empty; a
     scale that FSDP may leave alone, a parameter that no loss needs, a frozen one."""
 
-    def __init__(self):
+    def __init__(self, width):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.ones(3))
-        self.first = torch.nn.Linear(5, 7)
-        self.second = torch.nn.Linear(7, 3)
+        self.first = torch.nn.Linear(5, width)
+        self.second = torch.nn.Linear(width, 3)
         self.unused = torch.nn.Parameter(torch.ones(2))
         self.frozen = torch.nn.Parameter(torch.ones(4), requires_grad=False)
 
@@ -35,9 +40,9 @@ class Network(torch.nn.Module):
         return self.second(torch.tanh(self.first(x))) * self.scale
 
 
-def network():
+def network(width=7):
     torch.manual_seed(4)
-    return Network().double()
+    return Network(width).double()
 
 
 def batch_of(step, rank):
@@ -180,9 +185,9 @@ def test_every_gram_method_gives_a_model_s_parts_of_the_whole_update(size, ranks
                 assert distance <= 1e-12 * max(1, np.linalg.norm(expected)), name
 
 
-def one_process_run(ranks, steps, at=()):
+def one_process_run(ranks, steps, at=(), width=7):
     """Batches of all ranks together: the mean of the ranks' means."""
-    model = network()
+    model = network(width)
     layout = layout_of(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     operator = PseudoMomentumOperator(M, server="")
@@ -265,6 +270,56 @@ def half_a_job(rank, size, directory):
 def test_on_another_number_of_ranks_the_same_training_goes_on(tmp_path, ranks):
     expected = ranks.run(save_run, 4, str(tmp_path), 5)[0]
     for parameters in ranks.run(half_a_job, 2, str(tmp_path)):
+        for found, right in zip(parameters, expected):
+            assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
+
+
+# ---- other ways to shard ----
+
+
+def hybrid_run(rank, size, steps):
+    """Two copies of the model, each in two parts."""
+    model = network()
+    mesh = DeviceMesh("cpu", [[0, 1], [2, 3]], mesh_dim_names=("copies", "parts"))
+    for layer in (model.first, model.second):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh, ignored_params={model.scale})
+    parameters = ShardedParameters(model.named_parameters())
+    operator = operator_of(parameters)
+    train(model, parameters, operator, steps)
+    found = dist.get_world_size(parameters.process_group), parameters.length
+    return whole(model), operator.last_step.coefficients.tolist(), found
+
+
+def test_copies_of_a_sharded_model_train_as_one_process_does(ranks):
+    answers = ranks.run(hybrid_run, 4, 20)
+    expected = one_process_run(4, 20)
+    for parameters, coefficients, (in_group, length) in answers:
+        assert in_group == 2 and coefficients == answers[0][1]
+        assert length < sum(p.numel() for p in network().parameters() if p.requires_grad)
+        for found, right in zip(parameters, expected):
+            assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
+
+
+def tensor_parallel_run(rank, size, steps):
+    model = network(width=8)  # torch wants equal parts here.
+    mesh = DeviceMesh.from_group(dist.group.WORLD, "cpu")
+    plan = {"first": ColwiseParallel(), "second": RowwiseParallel()}
+    parallelize_module(model, mesh, plan)
+    # All ranks have the same batch: nothing is left to average.
+    parameters = ShardedParameters(model.named_parameters(), average=False)
+    operator = operator_of(parameters)
+    train(model, parameters, operator, steps, batch=lambda step, rank: batch_of(step, 0))
+    return whole(model), operator.last_step.coefficients.tolist(), parameters.replicated
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_tensor_parallel_layers_train_as_one_process_does(size, ranks):
+    expected = one_process_run(1, 20, width=8)
+    answers = ranks.run(tensor_parallel_run, size, 20)
+    for parameters, coefficients, replicated in answers:
+        assert coefficients == answers[0][1]
+        assert len(replicated) == 3  # The second bias, the scale, what no loss needs.
         for found, right in zip(parameters, expected):
             assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
 
