@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -17,6 +17,7 @@ from torch.distributed.tensor.parallel import (
 
 from concord.layout import layout_of
 from concord.momentum_operator import PseudoMomentumOperator
+from concord.torch import ConflictFree
 from concord.torch.fsdp import ShardedParameters
 from test_methods import ALL, M
 from test_sharded import GRAM
@@ -322,6 +323,23 @@ def test_tensor_parallel_layers_train_as_one_process_does(size, ranks):
         assert len(replicated) == 3  # The second bias, the scale, what no loss needs.
         for found, right in zip(parameters, expected):
             assert np.linalg.norm(found - right) <= 1e-12 * max(1, np.linalg.norm(right))
+
+
+def used_as_whole(rank, size):
+    one = FullyShardedDataParallel(torch.nn.Linear(2, 2), device_id=torch.device("cpu"))
+    errors = []
+    for model in (sharded_network(False), one):
+        try:
+            ConflictFree(model, PseudoMomentumOperator(M, server=""))
+        except TypeError as error:
+            errors.append(str(error))
+    return errors
+
+
+def test_a_sharded_model_is_not_taken_for_a_whole_one(ranks):
+    for two, one in ranks.run(used_as_whole, 2):
+        assert "scale is a DTensor" in two and "in FullyShardedDataParallel" in one
+        assert "ShardedParameters" in two and "ShardedParameters" in one
 
 
 def test_what_is_no_sharded_model_is_refused():

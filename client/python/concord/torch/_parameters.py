@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Optional, Union
 
 import torch
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.tensor import DTensor
 
 from concord.errors import LayoutMismatch
 from concord.layout import Layout, Segment
@@ -13,6 +15,21 @@ from concord.utils import put_gradients
 
 # What callers may pass: a module, parameters, or (name, parameter) pairs.
 Named = Union[torch.nn.Module, Iterable[torch.Tensor], Iterable[tuple[str, torch.Tensor]]]
+
+
+# Gradients of those are made by backward() alone, and each rank has but its part.
+_SHARDED = (
+    "parameters that are sharded over ranks are concord.torch.ShardedParameters' (docs/scale.md), "
+    "of models under fully_shard"
+)
+
+
+def check_whole(params: Named) -> None:
+    """Refuses a model whose parameters FullyShardedDataParallel hides in flat ones."""
+    if isinstance(params, torch.nn.Module) and any(
+        isinstance(module, FullyShardedDataParallel) for module in params.modules()
+    ):
+        raise TypeError(f"the model is in FullyShardedDataParallel; {_SHARDED}")
 
 
 def named_parameters(params: Named) -> list[tuple[str, torch.Tensor]]:
@@ -46,6 +63,8 @@ class Parameters:
         self.layout: Layout = tuple(Segment(name, tuple(tensor.shape)) for name, tensor in named)
         self.length = sum(tensor.numel() for tensor in self.tensors)
         for name, tensor in named:
+            if isinstance(tensor, DTensor):
+                raise TypeError(f"{name} is a DTensor; {_SHARDED}")
             if not tensor.is_leaf or not tensor.is_floating_point():
                 raise TypeError(f"{name} must be a leaf of a floating type, not {tensor.dtype}")
             if tensor.device != self.tensors[0].device:

@@ -51,7 +51,7 @@ from concord.torch._backward import (
     gradient,
     gradient_by_backward,
 )
-from concord.torch._parameters import Named, Split, dense
+from concord.torch._parameters import Named, Split, check_whole, dense
 from concord.torch._rank_group import RankGroup
 
 __all__ = ["GradientAccumulator", "LossGradients", "per_loss_gradients"]
@@ -144,6 +144,7 @@ class GradientAccumulator:
                 "DistributedDataParallel(static_graph=True) reduces what it finds after its first "
                 "backward pass, whatever loss that is of; make it without static_graph"
             )
+        check_whole(params)
         self.num_losses = num_losses
         self.parameters = Split(params, shared)
         self._model = params
