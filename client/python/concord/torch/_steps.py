@@ -10,6 +10,7 @@ With on_nonfinite="skip" all skip a step for which a rank has NaN or Inf.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
@@ -18,13 +19,24 @@ import torch
 
 from concord._inputs import Rows, parse_gradients
 from concord._options import as_json, derived_part
-from concord.errors import ConcordError, InvalidArgumentError, invalid
+from concord.errors import invalid
 from concord.layout import parse_layout
 from concord.loss_recorder import EngineLossRecorder
 from concord.torch._agreement import Agreement
-from concord.torch._shard import Shard
+from concord.torch._shard import Shard, Staged
 
 __all__ = ["ShardedSteps"]
+
+
+@dataclasses.dataclass
+class _Attempt:
+    numbers: list[float]  # The triangle of K, and the losses where they are recorded.
+    triangle: int
+    header: dict[str, Any] = dataclasses.field(default_factory=dict)
+    call: Any = None
+    shard: Optional[Shard] = None
+    staged: Optional[Staged] = None
+    error: Optional[Exception] = None
 
 
 class ShardedSteps:
@@ -73,66 +85,61 @@ class ShardedSteps:
         self, owner: Any, parse: Callable[[], Any], out: Optional[torch.Tensor]
     ) -> torch.Tensor:
         """One step of `owner`; `parse` gives its checked arguments."""
-        triangle = owner.num_vectors * (owner.num_vectors + 1) // 2
-        recording = owner.loss_recorder is not None
-        numbers = [0.0] * (triangle + (owner.num_vectors if recording else 0))
-        header: dict[str, Any] = {}
-        error = shard = call = staged = None
         fresh = owner._backend is None
+        attempt = self._attempt(owner, parse)
         try:
-            call = parse()
-            shard = self.shard(owner, call.rows)
-            staged = shard.stage(call.indexes, call.rows, call.direct)
-            header = self._header(owner, shard, call)
-            numbers[:triangle] = staged.products
-            if call.losses is not None:
-                for index, loss in zip(call.indexes, call.losses):
-                    if not math.isfinite(loss):
-                        raise invalid("NON_FINITE", f"losses[{index}]", loss, "a finite number")
-                    numbers[triangle + index] = loss
-        except Exception as raised:
-            error = raised
-        try:
-            try:
-                sums = self._ranks.sum(numbers, header, error)
-            except InvalidArgumentError as refused:
-                if refused.reason != "NON_FINITE" or not owner._skips:
-                    raise
-                if shard is not None:
-                    shard.reset()
-                if fresh:
-                    owner._forget()
-                    shard = None
-                update = self._skip(owner, call, error, refused)
-                assert call is not None
-                return call.result(update, out)
-            assert shard is not None and call is not None and staged is not None
-            products, active = sums[:triangle], call.active
-            if call.losses is None:
-                update = shard.finish(staged, products, None, active)
-            else:
-                losses = [sums[triangle + index] / self._ranks.size for index in call.indexes]
-                with owner._recording(call.indexes, losses) as recorded:
-                    update = shard.finish(staged, products, recorded, active)
-        except BaseException:
-            if shard is not None:
-                shard.reset()
+            sums = self._ranks.sum(attempt.numbers, attempt.header, attempt.error)
+            update = self._finish(owner, attempt, sums)
+        except BaseException as raised:
+            if attempt.shard is not None:
+                attempt.shard.reset()
             if fresh:
                 owner._forget()
-            raise
-        return call.result(update, out)
+            update = self._skip(owner, attempt, raised)
+        return attempt.call.result(update, out)
 
-    def _skip(
-        self, owner: Any, call: Any, own: Optional[Exception], refused: ConcordError
-    ) -> torch.Tensor:
+    def _attempt(self, owner: Any, parse: Callable[[], Any]) -> _Attempt:
+        """What this rank brings to the exchange of a step: its part, staged, or its error."""
+        triangle = owner.num_vectors * (owner.num_vectors + 1) // 2
+        recorded = 0 if owner.loss_recorder is None else owner.num_vectors
+        attempt = _Attempt([0.0] * (triangle + recorded), triangle)
+        try:
+            call = attempt.call = parse()
+            attempt.shard = self.shard(owner, call.rows)
+            attempt.staged = attempt.shard.stage(call.indexes, call.rows, call.direct)
+            attempt.header = self._header(owner, attempt.shard, call)
+            attempt.numbers[:triangle] = attempt.staged.products
+            for index, loss in zip(call.indexes, call.losses or ()):
+                if not math.isfinite(loss):
+                    raise invalid("NON_FINITE", f"losses[{index}]", loss, "a finite number")
+                attempt.numbers[triangle + index] = loss
+        except Exception as raised:
+            attempt.error = raised
+        return attempt
+
+    def _finish(self, owner: Any, attempt: _Attempt, sums: Sequence[float]) -> torch.Tensor:
+        """Solves and commits with what all ranks have brought."""
+        call, shard, staged = attempt.call, attempt.shard, attempt.staged
+        assert shard is not None and staged is not None
+        products = sums[: attempt.triangle]
+        if call.losses is None:
+            return shard.finish(staged, products, None, call.active)
+        losses = [sums[attempt.triangle + index] / self._ranks.size for index in call.indexes]
+        with owner._recording(call.indexes, losses) as recorded:
+            return shard.finish(staged, products, recorded, call.active)
+
+    def _skip(self, owner: Any, attempt: _Attempt, refused: BaseException) -> torch.Tensor:
         """The update of a step that all ranks skip, as one of them has `refused` it. Where
         a rank has refused it for anything else too, that is raised."""
+        if getattr(refused, "reason", "") != "NON_FINITE" or not owner._skips:
+            raise refused
+        own = attempt.error
         is_other = own is not None and getattr(own, "reason", "") != "NON_FINITE"
-        found = self._ranks.gather(None if call is None or is_other else call.nonfinite())
+        found = self._ranks.gather(None if is_other else attempt.call.nonfinite())
         if None in found or not any(found):
             raise refused
         pairs = [(rank, index) for rank, indexes in enumerate(found) for index in indexes]
-        return owner._note_skipped(pairs, call)
+        return owner._note_skipped(pairs, attempt.call)
 
     def update_layout(
         self, owner: Any, old: Any, new: Any, replicated: Optional[Sequence[Any]]
