@@ -14,12 +14,18 @@ operators' `process_group=`; `fsdp` the parts of models under fully_shard. docs/
 goes through them.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from concord.torch.conflict_free import ConflictFree, Step
-from concord.torch.fsdp import ShardedParameters
 from concord.torch.gradients import GradientAccumulator, LossGradients, per_loss_gradients
 from concord.torch.replicas import ReplicasDiverged, verify_replicas
 from concord.torch.sharded import ShardedGradientOperator
 from concord.torch.shared_server import SharedServer
+
+if TYPE_CHECKING:
+    from concord.torch.fsdp import ShardedParameters
 
 __all__ = [
     "ConflictFree",
@@ -33,3 +39,12 @@ __all__ = [
     "per_loss_gradients",
     "verify_replicas",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Nobody else waits for torch's DTensor, which takes most of a second to import.
+    if name == "ShardedParameters":
+        from concord.torch.fsdp import ShardedParameters
+
+        return ShardedParameters
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Optional, Union
 
 import torch
-from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.distributed.tensor import DTensor
 
 from concord.errors import LayoutMismatch
 from concord.layout import Layout, Segment
@@ -24,10 +23,17 @@ _SHARDED = (
 )
 
 
+def _is_of(module: str, name: str, thing: object) -> bool:
+    """Whether it is of a class whose module takes long to import, and is not if that was not."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(thing, getattr(loaded, name))
+
+
 def check_whole(params: Named) -> None:
     """Refuses a model whose parameters FullyShardedDataParallel hides in flat ones."""
     if isinstance(params, torch.nn.Module) and any(
-        isinstance(module, FullyShardedDataParallel) for module in params.modules()
+        _is_of("torch.distributed.fsdp", "FullyShardedDataParallel", module)
+        for module in params.modules()
     ):
         raise TypeError(f"the model is in FullyShardedDataParallel; {_SHARDED}")
 
@@ -63,7 +69,7 @@ class Parameters:
         self.layout: Layout = tuple(Segment(name, tuple(tensor.shape)) for name, tensor in named)
         self.length = sum(tensor.numel() for tensor in self.tensors)
         for name, tensor in named:
-            if isinstance(tensor, DTensor):
+            if _is_of("torch.distributed.tensor", "DTensor", tensor):
                 raise TypeError(f"{name} is a DTensor; {_SHARDED}")
             if not tensor.is_leaf or not tensor.is_floating_point():
                 raise TypeError(f"{name} must be a leaf of a floating type, not {tensor.dtype}")
