@@ -331,48 +331,61 @@ TEST(LayoutOfASession, WhatIsRefusedChangesNothing) {
   }
 }
 
+// A worker whose answer has not been taken, and a change of the layout that is
+// known to wait for it once the constructor returns.
+class AnswerOnItsWay {
+ public:
+  explicit AnswerOnItsWay(Harness* harness) {
+    harness->Create("s", Options(kWhole));
+    worker_ = harness->Join("sessions/s", 0, 1);
+    const Vectors vectors = Gradients(1000, 1, {0, 1, 2});
+    EXPECT_TRUE(worker_->Send(worker_->Header(1, vectors), vectors).ok());
+    reply_ = worker_->stream().Finish([] { return false; });
+    EXPECT_TRUE(reply_.ok()) << reply_.status();
+    const int before = harness->clock.asked();
+    changes_ = std::thread([this, harness] {
+      status_ = harness->registry.UpdateLayout(Request(kHalf)).status();
+      changed_ = true;
+    });
+    while (!changed_ && harness->clock.asked() < before + 5) {
+      std::this_thread::yield();
+    }
+    EXPECT_FALSE(changed_);
+  }
+
+  // The worker is slow to take it, and gets all of it.
+  void Take() {
+    EXPECT_EQ(Worker::Collect(*reply_)->update.size(), 1000);
+    worker_->stream().EndStep().IgnoreError();  // Its stream may have ended.
+  }
+  absl::Status Join() {
+    changes_.join();
+    return status_;
+  }
+  bool changed() const { return changed_; }
+  const Worker& worker() const { return *worker_; }
+
+ private:
+  std::unique_ptr<Worker> worker_;
+  absl::StatusOr<StepReply> reply_;
+  std::atomic<bool> changed_{false};
+  absl::Status status_;
+  std::thread changes_;
+};
+
 TEST(LayoutOfASession, AnAnswerThatIsBeingSentIsWaitedFor) {
   Harness harness;
-  harness.Create("s", Options(kWhole));
-  auto worker = harness.Join("sessions/s", 0, 1);
-  const Vectors vectors = Gradients(1000, 1, {0, 1, 2});
-  ASSERT_TRUE(worker->Send(worker->Header(1, vectors), vectors).ok());
-  const auto reply = worker->stream().Finish([] { return false; });
-  ASSERT_TRUE(reply.ok()) << reply.status();
-  std::atomic<bool> changed{false};
-  const int before = harness.clock.asked();
-  std::thread changes([&] {
-    EXPECT_TRUE(harness.registry.UpdateLayout(Request(kHalf)).ok());
-    changed = true;
-  });
-  while (!changed && harness.clock.asked() < before + 5) {
-    std::this_thread::yield();
-  }
-  // The worker is slow to take it, and gets all of it.
-  EXPECT_FALSE(changed);
-  EXPECT_FALSE(worker->cancelled());
-  EXPECT_EQ(Worker::Collect(*reply)->update.size(), 1000);
-  worker->stream().EndStep().IgnoreError();  // Its stream may have ended.
-  changes.join();
-  EXPECT_TRUE(worker->cancelled());
+  AnswerOnItsWay answer(&harness);
+  EXPECT_FALSE(answer.worker().cancelled());
+  answer.Take();
+  EXPECT_TRUE(answer.Join().ok());
+  EXPECT_TRUE(answer.worker().cancelled());
 }
 
 TEST(LayoutOfASession, AWorkerThatTakesNothingIsWaitedForNoLongerThanItMay) {
   Harness harness;
-  harness.Create("s", Options(kWhole));
-  auto worker = harness.Join("sessions/s", 0, 1);
-  const Vectors vectors = Gradients(1000, 1, {0, 1, 2});
-  ASSERT_TRUE(worker->Send(worker->Header(1, vectors), vectors).ok());
-  ASSERT_TRUE(worker->stream().Finish([] { return false; }).ok());
-  std::atomic<bool> changed{false}, deleted{false};
-  const int before = harness.clock.asked();
-  std::thread changes([&] {
-    EXPECT_TRUE(harness.registry.UpdateLayout(Request(kHalf)).ok());
-    changed = true;
-  });
-  while (!changed && harness.clock.asked() < before + 5) {
-    std::this_thread::yield();
-  }
+  AnswerOnItsWay answer(&harness);
+  std::atomic<bool> deleted{false};
   // Its files are being replaced: who deletes it waits, too. Others do not.
   std::thread deletes([&] {
     v1::DeleteSessionRequest request;
@@ -384,12 +397,12 @@ TEST(LayoutOfASession, AWorkerThatTakesNothingIsWaitedForNoLongerThanItMay) {
   v1::UpdateLayoutRequest other = Request(kHalf);
   other.set_name("sessions/other");
   EXPECT_TRUE(harness.registry.UpdateLayout(other).ok());
-  EXPECT_FALSE(changed);
+  EXPECT_FALSE(answer.changed());
   EXPECT_FALSE(deleted);
   harness.clock.Advance(absl::Minutes(1));  // send_timeout.
-  changes.join();
+  EXPECT_TRUE(answer.Join().ok());
   deletes.join();
-  EXPECT_TRUE(worker->cancelled());
+  EXPECT_TRUE(answer.worker().cancelled());
   EXPECT_EQ(Reason(harness.registry.Get("sessions/s").status()),
             "SESSION_NOT_FOUND");
 }
@@ -461,23 +474,12 @@ TEST(LayoutOfASession, ADrainedServerMarksItsFileAsCleanAllTheSame) {
     auto directory = StateDirectory::Open(place.path(), "boot");
     ASSERT_TRUE(directory.ok());
     Harness harness(directory->get());
-    harness.Create("s", Options(kWhole));
-    auto worker = harness.Join("sessions/s", 0, 1);
-    const Vectors vectors = Gradients(1000, 1, {0, 1, 2});
-    ASSERT_TRUE(worker->Send(worker->Header(1, vectors), vectors).ok());
-    const auto reply = worker->stream().Finish([] { return false; });
-    ASSERT_TRUE(reply.ok());
-    const int before = harness.clock.asked();
-    std::thread changes([&] {
-      harness.registry.UpdateLayout(Request(kHalf)).status().IgnoreError();
-    });
-    while (harness.clock.asked() < before + 5) std::this_thread::yield();
+    AnswerOnItsWay answer(&harness);
     std::thread drains([&] {
       harness.registry.Drain(harness.clock.Now() + absl::Minutes(1));
     });
-    EXPECT_EQ(Worker::Collect(*reply)->update.size(), 1000);
-    worker->stream().EndStep().IgnoreError();
-    changes.join();
+    answer.Take();
+    answer.Join().IgnoreError();  // It may have come too late.
     drains.join();
   }
   // Another boot takes up what is clean, and nothing else.
