@@ -247,6 +247,8 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   bool CheckpointIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether there is a place for one, and none is on its way.
+  bool MayAskForCheckpoint() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeCheckpointLater() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(const StoredCheckpoint& stored) const
       ABSL_SHARED_LOCKS_REQUIRED(staging_mutex_);

@@ -126,18 +126,18 @@ void Session::AskForCheckpoint() {
   const v1::CheckpointPolicy& policy = current_.checkpoints();
   const bool are_taken = policy.every_steps() > 0 ||
                          ToDuration(policy.every()) > absl::ZeroDuration();
-  if (are_taken && parts_.checkpoints != nullptr &&
-      parts_.take_checkpoint != nullptr && committed_step_ > 0 &&
-      !checkpoint_asked_for_) {
+  if (are_taken && committed_step_ > 0 && MayAskForCheckpoint()) {
     TakeCheckpointLater();
   }
 }
 
+bool Session::MayAskForCheckpoint() const {
+  return parts_.checkpoints != nullptr && parts_.take_checkpoint != nullptr &&
+         !checkpointing_ && !checkpoint_asked_for_;
+}
+
 bool Session::CheckpointIsDue() const {
-  if (parts_.checkpoints == nullptr || parts_.take_checkpoint == nullptr ||
-      checkpointing_ || checkpoint_asked_for_) {
-    return false;
-  }
+  if (!MayAskForCheckpoint()) return false;
   const v1::CheckpointPolicy& policy = current_.checkpoints();
   if (policy.every_steps() > 0 && committed_step_ % policy.every_steps() == 0) {
     return true;
