@@ -332,13 +332,16 @@ void BindEngine(nb::module_& module) {
       .def("retake_gram",
            [](Engine& engine) {
              absl::Status status;
+             Eigen::MatrixXd gram;
              {
                const nb::gil_scoped_release release;
                engine.Look([&](MomentumOperator& momentum) {
                  status = momentum.RetakeGram();
+                 gram = momentum.Stored().numbers.gram;
                });
              }
              RaiseIfError(status);
+             return ToTriangle(gram);
            })
       .def("numbers_checksum", &Engine::NumbersChecksum,
            nb::call_guard<nb::gil_scoped_release>())

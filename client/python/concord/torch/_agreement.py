@@ -22,11 +22,9 @@ import torch.distributed as dist
 from concord.errors import ConcordError, from_status
 from concord.torch._rank_group import RankGroup
 
-__all__ = ["MESSAGE_OVERHEAD", "Agreement"]
+__all__ = ["Agreement"]
 
 _WORDS = 4
-# Numbers of a message beside those that are summed.
-MESSAGE_OVERHEAD = 2 * _WORDS + 1
 
 # What ranks can differ in: code and reason of the error. Anything else is an option.
 _DIFFERENCES = {

@@ -234,11 +234,10 @@ class Shard:
         m = int(self._options["num_vectors"])
         products = [0.0] * (m * (m + 1) // 2)
         for part in self._parts:
-            part.backend.engine.retake_gram()
-            if part.counted:
-                gram = part.backend.state()["gram"]  # Empty where nothing is kept.
-                products[:] = [gram[i][j] for i in range(len(gram)) for j in range(i + 1)]
-        return products + [0.0] * (m * (m + 1) // 2 - len(products))
+            triangle = part.backend.engine.retake_gram()
+            if part.counted and triangle:  # Empty where nothing is kept.
+                products = triangle
+        return products
 
     def take_products(self, products: Sequence[float]) -> None:
         """Makes the sum of all ranks' triangles the Gram matrix."""

@@ -120,10 +120,7 @@ class ShardedParameters:
         """Of this rank's part: names and this rank's shapes. Where parameters are frozen or
         unfrozen, make another ShardedParameters and hand both layouts, and the new one's
         `replicated`, to the operator's update_layout."""
-        return tuple(
-            LayoutSegment(s.name, tuple(s.local(s.parameter.detach()).shape))
-            for s in self._segments
-        )
+        return tuple(LayoutSegment(s.name, (s.end - s.begin,)) for s in self._segments)
 
     def like(self) -> torch.Tensor:
         """A tensor of this rank's length, type and device."""
